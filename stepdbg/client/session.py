@@ -1,0 +1,218 @@
+"""A session as the screen sees it: the script, its console and the agent, behind one asyncio object.
+
+`Session` does everything that is the same for every placement of the agent: framing, typed requests, one ordered
+stream of events. Subclasses start the script (a process on a pty, or a thread of this process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stepdbg.errors import LocalProtocolError, ProtocolError, RequestError, SessionClosedError
+from stepdbg.protocol import VERSION, codec
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.connection import Connection
+from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.states import Role, State
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What is known before the script says anything."""
+
+    title: str
+    """For the header: "train.py", "-m pkg.train", the function's name in process."""
+    command: tuple[str, ...]
+    """The very command that was started; empty in process."""
+    python: str
+    """The interpreter's path, and why that one was chosen in `python_reason`."""
+    python_reason: str = ""
+    has_console: bool = True
+    """False in process: output goes where the host program's goes."""
+    can_restart: bool = True
+
+
+@dataclass(frozen=True)
+class Output:
+    """Bytes that the script wrote to its terminal."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The script is over. Exactly one of `code` and `signal` is set; in process `code` is 0 or 1."""
+
+    code: int | None
+    signal: int | None = None
+
+    @property
+    def status(self) -> int:
+        """The exit status a shell would show: the code, or 128 + the signal's number."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return self.code or 0
+
+
+@dataclass(frozen=True)
+class ConnectionLost:
+    """The agent's connection ended while the script may still run (`reason` in one line)."""
+
+    reason: str
+
+
+Event = m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | Output | Exited | ConnectionLost
+
+
+class Session(ABC):
+    """One run of one script. Make a new one to restart."""
+
+    def __init__(self, info: SessionInfo) -> None:
+        self.info = info
+        self.pid: int | None = None
+        """The script's process, once started (this very process when in process)."""
+        self.exited: Exited | None = None
+        self._connection = Connection(Role.CLIENT)
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._ids = itertools.count(1)
+        self._pending: dict[int, tuple[type[Any], asyncio.Future[Any]]] = {}
+        self._writer: asyncio.StreamWriter | None = None
+        self.stop: StopRecord | None = None
+        """The present stop; None while running."""
+
+    # ── for subclasses ──────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start the script. Raises UsageError where it cannot be started."""
+
+    @abstractmethod
+    async def close(self, *, detach: bool = False) -> None:
+        """End the script (or, with `detach`, let it run on bare) and free everything. Safe to call twice."""
+
+    @abstractmethod
+    async def restarted(self) -> Session:
+        """Close this run and return a new, unstarted session for the same command, with edited source picked up."""
+
+    async def write_console(self, data: bytes) -> None:
+        """Send `data` to the script's standard input."""
+        raise SessionClosedError("this session has no console: the script's input is the host program's")
+
+    def resize_console(self, columns: int, rows: int) -> None:
+        """Tell the script's terminal its size in characters."""
+
+    def emit(self, event: Event) -> None:
+        """Put a local event (Output, Exited …) into the stream."""
+        if isinstance(event, Exited):
+            self.exited = event
+        self._events.put_nowait(event)
+
+    def finish(self) -> None:
+        """No more events: the iteration over `events` ends."""
+        self._events.put_nowait(None)
+
+    async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read the agent's messages until the connection ends. Subclasses run this as a task."""
+        self._writer = writer
+        reason = ""
+        try:
+            while data := await reader.read(256 * 1024):
+                for message in self._connection.receive(data):
+                    self._handle(message)
+            self._connection.close()
+        except (ProtocolError, ConnectionError) as error:
+            reason = str(error)
+        finally:
+            self._connection_gone(reason)
+
+    # ── for the screen ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> State:
+        """Where the session stands."""
+        return self._connection.state
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Everything that happens, in order, until the session is closed. One consumer."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def resume(self, action: m.Action) -> None:
+        """Let the stopped script go on. Raises SessionClosedError when it is not stopped, RequestError for a skip
+        of a phase that cannot be skipped; then nothing was sent."""
+        if self.stop is None:
+            raise SessionClosedError("the script is not stopped")
+        upcoming = self.stop.next
+        if action is m.Action.SKIP and (upcoming is None or not upcoming.skippable):
+            what = "nothing is about to run" if upcoming is None else f"{upcoming.phase.value} cannot be skipped"
+            raise RequestError(f"{what}: only zero_grad, backward, clip, step and scheduler can")
+        self._send(m.Resume(action))
+        self.stop = None
+
+    def pause(self) -> None:
+        """Ask for a stop at the next boundary."""
+        self._send(m.Pause())
+
+    async def request(self, query: m.Query) -> Any:
+        """Ask the stopped script; returns the query's RESULT (its `id` is set here, pass 0).
+
+        Raises RequestError with the agent's one line, SessionClosedError when there is nobody to ask (any more).
+        """
+        number = next(self._ids)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._send(replace(query, id=number))
+        self._pending[number] = (type(query).RESULT, future)
+        try:
+            return await future
+        finally:
+            self._pending.pop(number, None)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, message: Any) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise SessionClosedError("the script is not connected")
+        try:
+            frame = self._connection.send(message)
+        except LocalProtocolError as error:
+            raise SessionClosedError(str(error)) from None
+        self._writer.write(frame)
+
+    def _handle(self, message: Any) -> None:
+        if isinstance(message, m.Hello) and message.version != VERSION:
+            raise ProtocolError(f"the script's side speaks protocol {message.version}, this side {VERSION}")
+        if isinstance(message, (m.Reply, m.Failed)):
+            self._answer(message)
+            return
+        if isinstance(message, m.Stopped):
+            self.stop = message.stop
+        self._events.put_nowait(message)
+
+    def _answer(self, message: m.Reply | m.Failed) -> None:
+        result, future = self._pending.pop(message.id, (None, None))
+        if future is None or result is None or future.done():
+            return  # asked by a task that has been cancelled since
+        if isinstance(message, m.Failed):
+            future.set_exception(RequestError(message.error))
+        else:
+            future.set_result(codec.from_plain(result, message.body))
+
+    def _connection_gone(self, reason: str) -> None:
+        self.stop = None
+        if self._connection.state is not State.CLOSED:
+            try:
+                self._connection.close()
+            except ProtocolError as error:
+                reason = reason or str(error)
+        for _result, future in self._pending.values():
+            if not future.done():
+                future.set_exception(SessionClosedError(reason or "the script has ended"))
+        self._pending.clear()
+        if self._writer is not None:
+            self._writer.close()
+        self._events.put_nowait(ConnectionLost(reason))

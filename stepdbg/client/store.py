@@ -1,0 +1,196 @@
+"""What the screen shows, as one immutable value, and the pure functions that make the next one.
+
+`View` is the single source of truth of the app: events and answers go in through `apply_event` and `apply_answer`, and
+a new View comes out. No I/O, no widgets, no clock. Everything recorded at a stop stays in its `Recorded`, which is how
+earlier stops can be looked at: what was never asked for then is not there, and panes say "not recorded".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import (
+    GraphPage,
+    GraphRow,
+    MemoryRecord,
+    ParameterPage,
+    ParameterRow,
+    SourceText,
+    StopRecord,
+    ValuesRecord,
+)
+
+HISTORY = 500
+"""Stops kept, at most; older ones are forgotten first."""
+
+
+class Status(Enum):
+    """What the script is doing."""
+
+    STARTING = "starting"
+    """Its process runs, but torch is not imported yet."""
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class ParameterList:
+    """The rows received for one pattern: by position, since pages come in any order."""
+
+    pattern: str
+    total: int
+    everything: int
+    rows: Mapping[int, ParameterRow]
+    gone: str = ""
+
+
+@dataclass(frozen=True)
+class GraphTree:
+    """The rows received for one way of folding and filtering."""
+
+    pattern: str
+    folded: tuple[int, ...]
+    page: GraphPage
+    """The last page received: for its counts and its root (its `rows` are in `rows` as well)."""
+    rows: Mapping[int, GraphRow]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """All that is known of one stop."""
+
+    stop: StopRecord
+    rss: int | None = None
+    """Resident bytes of the script's process, read by the screen's side when the stop arrived."""
+    memory: MemoryRecord | None = None
+    parameters: ParameterList | None = None
+    graph: GraphTree | None = None
+    values: Mapping[str, ValuesRecord] = field(default_factory=dict)
+    """By parameter name: the last page received of each."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Query class name → the one line why the last one could not be answered."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything the app shows."""
+
+    info: SessionInfo
+    status: Status = Status.STARTING
+    hello: m.Hello | None = None
+    progress: m.Progress | None = None
+    """The last one since the script went on; None while stopped."""
+    history: tuple[Recorded, ...] = ()
+    shown: int | None = None
+    """Index into `history` while an earlier stop is looked at; None for the present."""
+    sources: Mapping[str, SourceText] = field(default_factory=dict)
+    """By file, as asked for in this run."""
+    exited: Exited | None = None
+    lost: str | None = None
+    """Why the connection to the script went, while its end was not known yet; "" for no reason given."""
+    notices: tuple[str, ...] = ()
+    """One-line warnings of the agent, oldest first."""
+
+    @property
+    def looking_at(self) -> Recorded | None:
+        """The stop on screen: the chosen earlier one, else the last (which stays while the script runs)."""
+        if not self.history:
+            return None
+        return self.history[-1 if self.shown is None else self.shown]
+
+    @property
+    def live(self) -> bool:
+        """Whether the stop on screen is the present one and can be asked for more."""
+        return self.status is Status.STOPPED and self.shown is None
+
+    @property
+    def ago(self) -> int:
+        """How many stops back the screen looks; 0 for the present."""
+        return 0 if self.shown is None else len(self.history) - 1 - self.shown
+
+
+def apply_event(view: View, event: Event) -> View:
+    """The view after `event`. Console output is not part of it (the console pane keeps that)."""
+    if isinstance(event, m.Hello):
+        return replace(view, hello=event, status=Status.RUNNING)
+    if isinstance(event, m.Stopped):
+        history = (*view.history, Recorded(event.stop))[-HISTORY:]
+        return replace(view, status=Status.STOPPED, history=history, shown=None, progress=None)
+    if isinstance(event, m.Continued):
+        return replace(view, status=Status.RUNNING, shown=None)
+    if isinstance(event, m.Progress):
+        return replace(view, progress=event)
+    if isinstance(event, m.Warned):
+        return replace(view, notices=(*view.notices, event.text)[-50:])
+    if isinstance(event, Exited):
+        return replace(view, status=Status.ENDED, exited=event, progress=None)
+    if isinstance(event, ConnectionLost):
+        status = view.status if view.status is Status.ENDED else Status.RUNNING
+        return replace(view, status=status, lost=event.reason)
+    assert isinstance(event, Output)
+    return view
+
+
+def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
+    """The view after the answer to `query` asked at stop number `stop`; unchanged if that stop is forgotten."""
+    if isinstance(answer, SourceText):
+        return replace(view, sources=_with(view.sources, answer.file, answer))
+    return _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
+
+
+def apply_failure(view: View, stop: int, query: m.Query, error: str) -> View:
+    """The view after `query` could not be answered: the pane concerned says why."""
+    name = type(query).__name__
+    return _update(view, stop, lambda recorded: replace(recorded, failed=_with(recorded.failed, name, error)))
+
+
+def apply_rss(view: View, stop: int, rss: int | None) -> View:
+    """The view with the process's resident bytes at that stop."""
+    return _update(view, stop, lambda recorded: replace(recorded, rss=rss))
+
+
+def look(view: View, steps: int) -> View:
+    """The view looking `steps` stops later (negative: earlier), as far as there are any."""
+    if not view.history:
+        return view
+    last = len(view.history) - 1
+    target = min(max((last if view.shown is None else view.shown) + steps, 0), last)
+    return replace(view, shown=None if target == last else target)
+
+
+def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorded:
+    failed = MappingProxyType({k: v for k, v in recorded.failed.items() if k != type(query).__name__})
+    recorded = replace(recorded, failed=failed)
+    if isinstance(answer, ParameterPage) and isinstance(query, m.GetParameters):
+        before = recorded.parameters
+        known = before.rows if before is not None and before.pattern == query.pattern else {}
+        rows = MappingProxyType({**known, **dict(enumerate(answer.rows, answer.offset))})
+        listing = ParameterList(query.pattern, answer.total, answer.everything, rows, answer.gone)
+        return replace(recorded, parameters=listing)
+    if isinstance(answer, GraphPage) and isinstance(query, m.GetGraph):
+        tree = recorded.graph
+        same = tree is not None and (tree.pattern, tree.folded) == (query.pattern, query.folded)
+        held = tree.rows if same and tree is not None else {}
+        lines = MappingProxyType({**held, **dict(enumerate(answer.rows, answer.offset))})
+        return replace(recorded, graph=GraphTree(query.pattern, query.folded, answer, lines))
+    if isinstance(answer, ValuesRecord):
+        return replace(recorded, values=_with(recorded.values, answer.name, answer))
+    if isinstance(answer, MemoryRecord):
+        return replace(recorded, memory=answer)
+    raise TypeError(f"no answer to a query: {type(answer).__name__}")
+
+
+def _update(view: View, stop: int, change: Any) -> View:
+    history = tuple(change(r) if r.stop.number == stop else r for r in view.history)
+    return replace(view, history=history)
+
+
+def _with(mapping: Mapping[str, Any], key: str, value: Any) -> Mapping[str, Any]:
+    return MappingProxyType({**mapping, key: value})

@@ -1,0 +1,193 @@
+"""What is said on the wire. `ToClient` messages come from the agent, `ToAgent` ones from the screen's side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from stepdbg.protocol.records import (
+    GraphPage,
+    MemoryRecord,
+    ParameterPage,
+    SourceText,
+    StopRecord,
+    ValuesRecord,
+)
+
+
+class Action(str, Enum):
+    """How the held script goes on."""
+
+    NEXT = "next"
+    """Run one phase."""
+    ITERATION = "iteration"
+    """Run to the first boundary of the next iteration."""
+    CONTINUE = "continue"
+    """Run until paused, an exception or the end."""
+    SKIP = "skip"
+    """Leave out the phase about to run, stop at the boundary after it. Refused where it cannot be skipped."""
+
+
+# ── from the agent ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First message of all: who speaks. Sent when the script imports torch (or ends without)."""
+
+    version: int
+    pid: int
+    python: str
+    """Path of the interpreter that runs the script."""
+    python_version: str
+    torch_version: str
+    """Empty when the script ended without importing torch."""
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The script is held; requests are served until a `Resume`."""
+
+    stop: StopRecord
+
+
+@dataclass(frozen=True)
+class Continued:
+    """The script runs on: answer to `Resume`. No request is served until the next `Stopped`."""
+
+    action: Action
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Sent at most ten times a second while running, from a boundary."""
+
+    iteration: int
+    micro_batch: int
+    phase: str
+    loss: float | None
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Answer to the request `id`; `body` is the plain form of that request's RESULT."""
+
+    id: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request `id` could not be answered; `error` is one line for the user."""
+
+    id: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something on the agent's side went wrong without touching the script; one line for the user."""
+
+    text: str
+
+
+# ── from the screen's side ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Let the script go on. Legal only while stopped."""
+
+    action: Action
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Stop at the next boundary. While stopped it has no effect."""
+
+
+@dataclass(frozen=True)
+class Detach:
+    """Take all instrumentation out and run on bare; the agent closes the connection."""
+
+
+@dataclass(frozen=True)
+class GetParameters:
+    """A page of parameters. Cost: norms of the rows of this page only (one pass over their values and grads)."""
+
+    RESULT: ClassVar[type[Any]] = ParameterPage
+    id: int
+    offset: int = 0
+    count: int = 50
+    pattern: str = ""
+    """Rows whose name, owner or dtype contains this, case-insensitive; or a glob when it has * ? or [."""
+
+
+@dataclass(frozen=True)
+class GetValues:
+    """One parameter's numbers: statistics (a few passes over value and grad) and a page of cells."""
+
+    RESULT: ClassVar[type[Any]] = ValuesRecord
+    id: int
+    name: str
+    row: int = 0
+    column: int = 0
+    rows: int = 20
+    columns: int = 8
+    bins: int = 24
+
+
+@dataclass(frozen=True)
+class GetGraph:
+    """A page of the graph. The first request of a stop walks it: about 4 µs a node."""
+
+    RESULT: ClassVar[type[Any]] = GraphPage
+    id: int
+    offset: int = 0
+    count: int = 60
+    folded: tuple[int, ...] = ()
+    """`GraphRow.index` of rows whose subtree is hidden."""
+    pattern: str = ""
+    """Only rows whose name or detail contains this (case-insensitive), with the rows above them."""
+
+
+@dataclass(frozen=True)
+class GetMemory:
+    """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data."""
+
+    RESULT: ClassVar[type[Any]] = MemoryRecord
+    id: int
+
+
+@dataclass(frozen=True)
+class GetSource:
+    """A source file, at most 2 MiB of it. Served at a stop."""
+
+    RESULT: ClassVar[type[Any]] = SourceText
+    id: int
+    file: str
+
+
+Query = GetParameters | GetValues | GetGraph | GetMemory | GetSource
+ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Warned
+ToAgent = Resume | Pause | Detach | GetParameters | GetValues | GetGraph | GetMemory | GetSource
+Message = ToClient | ToAgent
+
+TO_CLIENT: tuple[type[Any], ...] = (Hello, Stopped, Continued, Progress, Reply, Failed, Warned)
+QUERIES: tuple[type[Any], ...] = (GetParameters, GetValues, GetGraph, GetMemory, GetSource)
+TO_AGENT: tuple[type[Any], ...] = (Resume, Pause, Detach, *QUERIES)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the agent is started with: passed as JSON in the environment, or directly in process."""
+
+    stop_at: str = "first"
+    """"first", "never", or the value of a Phase."""
+    on_detach: str = "end"
+    """What becomes of the script when the screen's side dies: "end" or "continue"."""
+    phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The phase map: Phase value → functions as "pkg.mod:Class.method"."""

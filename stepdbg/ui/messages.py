@@ -1,0 +1,47 @@
+"""Messages that panes post. The app is the one place that answers them: panes never talk to the session."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from stepdbg.protocol.messages import Query
+
+
+class Wanted(Message):
+    """A pane shows rows or numbers that the present stop has not been asked for yet.
+
+    Replaceable: while one waits in the queue a newer one of the same kind from the same pane takes its place.
+    """
+
+    def __init__(self, query: Query) -> None:
+        super().__init__()
+        self.query = query
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether `message`, still queued, is overtaken by this one."""
+        return isinstance(message, Wanted) and type(message.query) is type(self.query)
+
+
+class ParameterSelected(Message):
+    """The cursor is on a parameter: the values pane follows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class ConsoleInput(Message):
+    """The user typed a line (or a control key) for the script's standard input."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
+
+
+class ConsoleResized(Message):
+    """The console pane has this many columns and rows for the script's terminal."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        super().__init__()
+        self.columns = columns
+        self.rows = rows
