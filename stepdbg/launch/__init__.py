@@ -1,0 +1,1 @@
+"""Starting scripts: which interpreter, on what terminal, and how they are ended."""
