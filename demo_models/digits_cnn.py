@@ -79,9 +79,8 @@ def main():
     for epoch in range(args.epochs):
         loss = train(model, train_loader, criterion, optimizer)
         accuracy = evaluate(model, test_loader)
-        print(
-            f"epoch {epoch + 1}  lr {scheduler.get_last_lr()[0]:.2e}  loss {loss:.4f}  accuracy {accuracy:.1%}"
-        )
+        lr = scheduler.get_last_lr()[0]
+        print(f"epoch {epoch + 1}  lr {lr:.2e}  loss {loss:.4f}  accuracy {accuracy:.1%}")
         scheduler.step()
 
 

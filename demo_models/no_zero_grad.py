@@ -18,6 +18,5 @@ for iteration in range(60):
     loss.backward()  # adds to what the last iteration left in .grad
     optimizer.step()
     if iteration % 6 == 5:
-        print(
-            f"iteration {iteration + 1:2d}  loss {loss.item():9.3f}  |weight.grad| {model.weight.grad.norm():7.3f}"
-        )
+        norm = model.weight.grad.norm().item()
+        print(f"iteration {iteration + 1:2d}  loss {loss.item():9.3f}  gradient norm {norm:7.3f}")
