@@ -57,10 +57,19 @@ class Config:
     """Phase value → functions as "pkg.mod:Class.method"."""
     path: Path | None = None
     """The file that was read; None when there is none."""
+    theme_line: int = 1
+    """Where the theme is set: its name can be checked only once the screen's library is loaded."""
+
+    def check_theme(self, names: Iterable[str]) -> None:
+        """Raise UsageError when the theme is none of `names`."""
+        choices = sorted(names)
+        if self.theme is not None and self.theme not in choices:
+            hint = nearest(self.theme, choices) or "; themes are " + ", ".join(choices)
+            raise UsageError(f"{self.path}:{self.theme_line}: theme: no theme {self.theme!r}{hint}")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """ "; did you mean X?" for the nearest choice, empty when none is near."""
+    """A hint (`; did you mean X?`) with the nearest choice; empty when none is near."""
     found = difflib.get_close_matches(word, list(choices), n=1)
     return f"; did you mean {found[0]}?" if found else ""
 
@@ -141,6 +150,7 @@ class _Reader:
             keys=self._keys(self._table(data, "keys")),
             phases=self._phases(self._table(data, "phases")),
             path=self.path,
+            theme_line=self.lines.get(("theme",), 1),
         )
 
     def _syntax(self, message: str) -> UsageError:
