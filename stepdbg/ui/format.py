@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -17,10 +18,12 @@ def byte_count(count: int | None) -> str:
     if abs(count) < 1024:
         return f"{count} B"
     value = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
+    units = ["TiB", "GiB", "MiB", "KiB"]
+    value /= 1024
+    while abs(value) >= 999.95 and len(units) > 1:
         value /= 1024
-        if abs(value) < 999.95:
-            break
+        units.pop()
+    unit = units[-1]
     return f"{value:.1f} {unit}" if abs(value) < 99.95 else f"{value:.0f} {unit}"
 
 
@@ -47,11 +50,12 @@ def count(number_of: int) -> str:
     if abs(number_of) < 10_000:
         return f"{number_of:,}"
     value = float(number_of)
-    for unit in ("k", "M", "G", "T"):
+    units = ["T", "G", "M", "k"]
+    value /= 1000
+    while abs(value) >= 999.95 and len(units) > 1:
         value /= 1000
-        if abs(value) < 999.95:
-            break
-    return f"{value:.1f}{unit}"
+        units.pop()
+    return f"{value:.1f}{units[-1]}"
 
 
 def number(value: float | None, width: int = 0) -> str:
@@ -59,7 +63,7 @@ def number(value: float | None, width: int = 0) -> str:
 
     None is the empty string. The minus sign is U+2212, as wide as a digit in every terminal font.
     """
-    return _number(value).replace("-", MINUS, 1).rjust(width) if value is not None else " " * width
+    return _number(value).replace("-", MINUS).rjust(width) if value is not None else " " * width
 
 
 def _number(value: float) -> str:
@@ -75,7 +79,9 @@ def _number(value: float) -> str:
         return f"{mantissa}e{int(exponent)}"
     if size < 0.00995:
         return f"{value:.5f}"
-    decimals = 4 if size < 0.99995 else 3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0
+    decimals = (
+        4 if size < 0.99995 else 3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0
+    )
     return f"{value:.{decimals}f}"
 
 
@@ -103,8 +109,8 @@ def head(text: str, width: int) -> str:
 def sparkline(values: Sequence[float | None], width: int) -> str:
     """The last `width` of `values` as blocks, one column each, scaled from their minimum to their maximum.
 
-    Equal values are drawn flat and low, unknown ones (None, nan, inf) as a blank. Shorter than `width` when there are
-    fewer values.
+    Equal values are drawn flat and low, unknown ones (None, nan, inf) as a blank. Shorter than `width` when
+    there are fewer values.
     """
     shown = [v if v is not None and math.isfinite(v) else None for v in values][-width:] if width > 0 else []
     known = [v for v in shown if v is not None]
@@ -119,7 +125,9 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Where `value` stands between `low` and `high`, 0 to 1; halved first, so that the span cannot overflow."""
+    """Where `value` stands between `low` and `high`, 0 to 1; halved first, so that the span cannot
+    overflow.
+    """
     return (value / 2 - low / 2) / (high / 2 - low / 2) if high / 2 > low / 2 else 0.0
 
 
@@ -130,7 +138,7 @@ def rebin(counts: Sequence[int], width: int) -> list[int]:
     if len(counts) <= width:
         return list(counts)
     edges = [i * len(counts) // width for i in range(width + 1)]
-    return [sum(counts[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    return [sum(counts[a:b]) for a, b in itertools.pairwise(edges)]
 
 
 def histogram(counts: Sequence[int], height: int = 1) -> list[str]:
@@ -150,5 +158,5 @@ def histogram(counts: Sequence[int], height: int = 1) -> list[str]:
 
 
 def plural(number_of: int, noun: str, nouns: str = "") -> str:
-    """ "1 stop", "2 stops"; `nouns` where the plural is not made with s."""
+    """A count with its noun, "1 stop", "2 stops"; `nouns` where the plural is not made with s."""
     return f"{number_of:,} {noun if number_of == 1 else nouns or noun + 's'}"

@@ -1,9 +1,9 @@
 """The script's terminal: bytes go in, styled lines come out. No widgets and no I/O.
 
-pyte draws at one to three microseconds a character, which is too slow for a script that prints 100,000 lines. So
-`feed` only queues, `drain` works for as long as it is given, and a run of simple lines (printable text and colours, each
-ended by a carriage return and a line feed, on an empty last row) goes straight into the scrollback. Both ways give
-the same lines, wherever the bytes are split.
+pyte draws at one to three microseconds a character, which is too slow for a script that prints 100,000
+lines. So `feed` only queues, `drain` works for as long as it is given, and a run of simple lines (printable
+text and colours, each ended by a carriage return and a line feed, on an empty last row) goes straight into
+the scrollback. Both ways give the same lines, wherever the bytes are split.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pyte import modes
 from wcwidth import wcwidth
 
 Style = tuple[str, str, bool, bool, bool, bool, bool, bool]
-"""Foreground, background, bold, italics, underscore, strikethrough, reverse, blink: as in `pyte.screens.Char`."""
+"""Foreground, background, bold, italics, underscore, strikethrough, reverse, blink: as in
+`pyte.screens.Char`."""
 Run = tuple[str, Style]
 Line = tuple[Run, ...]
 """Runs of text in one style each, without trailing blanks in the default style."""

@@ -25,7 +25,9 @@ def test_seconds(duration, text):
     assert f.seconds(duration) == text
 
 
-@pytest.mark.parametrize(("n", "text"), [(0, "0"), (9999, "9,999"), (12_345, "12.3k"), (124_439_808, "124.4M")])
+@pytest.mark.parametrize(
+    ("n", "text"), [(0, "0"), (9999, "9,999"), (12_345, "12.3k"), (124_439_808, "124.4M")]
+)
 def test_counts(n, text):
     assert f.count(n) == text
 
@@ -36,7 +38,7 @@ def test_counts(n, text):
      (1e-9, "1.00e−9"), (-1e300, "−1.00e300"), (math.nan, "nan"), (math.inf, "inf"), (-math.inf, "−inf")],
 )  # fmt: skip
 def test_numbers(value, text):
-    assert f.number(value).replace("-", "−") == text
+    assert f.number(value) == text
 
 
 @given(st.floats(-1e300, 1e300))

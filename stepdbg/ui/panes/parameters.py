@@ -1,0 +1,194 @@
+"""Every parameter with its norms, what changed since the last stop, and who owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.widget import Widget
+
+from stepdbg.client.store import ParameterList, Recorded, View
+from stepdbg.protocol.messages import GetParameters
+from stepdbg.protocol.records import ParameterRow
+from stepdbg.ui import format as fmt
+from stepdbg.ui.messages import ParameterSelected
+from stepdbg.ui.panes.recorded import RecordedPane
+from stepdbg.ui.widgets.line_list import LineList, Span
+from stepdbg.ui.widgets.line_table import Column, LineTable
+
+
+class ParametersPane(RecordedPane):
+    """Pane 2. Posts ParameterSelected when the cursor moves."""
+
+    NUMBER = "2"
+    TITLE = "Parameters"
+    QUERY = GetParameters
+    HELP: ClassVar[str | None] = """\
+# Parameters
+
+| column | meaning |
+|---|---|
+| **name** | as in `named_parameters()`, after the root module's name; `…` cuts it at the left |
+| **shape**, **dtype** | `?` for a lazy parameter that has no shape yet |
+| **\\|w\\|** | 2-norm of the value, over its finite elements |
+| **\\|g\\|** | 2-norm of the gradient; `none`: `.grad` is None |
+| **g is** | what the gradient's numbers are: scaled (by GradScaler), unscaled, clipped |
+| **changed** | since the stop before: `value`, `grad`, both, `–` neither, `?` no earlier record |
+| **owner** | the optimizer and its parameter group; `nobody`: no optimizer will ever step it |
+| **graph** | `● reached` by the loss, `○ not in the graph`, blank: no graph recorded |
+| **state** | NaN and Inf elements, `frozen` (takes no gradient), or a remark |
+| `▌` | the cursor: the values pane follows it |
+
+`/` filters by name, owner or dtype; with `*`, `?` or `[` it is a glob. Columns leave when there is no room.
+Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and last; `ctrl+u` `ctrl+d` by page.
+"""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._pattern = ""
+        self._list: ParameterList | None = None
+        self._ambiguous: frozenset[str] = frozenset()
+        self.table: LineTable[ParameterRow] = LineTable(
+            (
+                Column("name", lambda row: (row.name, "")),
+                Column("shape", _shape, priority=4, right=True, most=16),
+                Column("dtype", lambda row: (row.dtype, "muted"), priority=8),
+                Column("|w|", _value_norm, priority=2, right=True, least=7, most=10),
+                Column("|g|", _grad_norm, priority=1, right=True, least=7, most=10),
+                Column("g is", lambda row: (row.grad_label, "muted"), priority=5, optional=True),
+                Column("changed", changed, priority=3, least=10),
+                Column("owner", self._owner, priority=6, most=18),
+                Column("graph", _reached, priority=7, optional=True),
+                Column("state", _state, priority=2, optional=True, most=28),
+            )
+        )
+
+    def content(self) -> Iterable[Widget]:
+        yield self.table
+
+    # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def show_stop(self, view: View, recorded: Recorded) -> bool:
+        listing = recorded.parameters
+        if view.live and (listing is None or listing.pattern != self._pattern):
+            first = self.table.window[0]
+            self.ask(GetParameters(0, first, max(2 * self.table.page, 20), self._pattern))
+        if listing is None:
+            return False
+        if listing is not self._list:
+            self._list = listing
+            self._ambiguous = shared_kinds(listing.rows.values())
+            self.table.show(listing.rows, listing.total)
+            self._follow()
+        text = f"{listing.total:,} of {listing.everything:,}"
+        self.set_subtitle(f"{text} · filter: {listing.pattern}" if listing.pattern else text)
+        return not listing.gone and listing.total > 0
+
+    def clear(self) -> None:
+        self._list = None
+        self.table.show({}, 0)
+
+    def why_empty(self) -> str:
+        if self._list is None:
+            return super().why_empty()
+        if self._list.gone:
+            return f"Nothing to show: {self._list.gone.rstrip('.')}."
+        if self._list.pattern:
+            return f"No parameter matches “{self._list.pattern}”."
+        return "No parameters: no module was called yet, and none was found in the script's variables."
+
+    def watch_selected(self) -> None:
+        self._follow()
+
+    def _follow(self) -> None:
+        """Put the cursor on the selected parameter, if its row is here."""
+        at_cursor = self.table.row_at_cursor
+        if not self.selected or (at_cursor is not None and at_cursor.name == self.selected):
+            return
+        rows = self.table.rows.items()
+        index = next((index for index, row in rows if row.name == self.selected), None)
+        if index is not None:
+            self.table.go_to(index)
+
+    # ── wishes up ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def search(self, pattern: str) -> None:
+        """Show only parameters whose name, owner or dtype matches `pattern`."""
+        self._pattern = pattern
+        self.update_pane()
+
+    def on_line_list_rows_wanted(self, event: LineList.RowsWanted) -> None:
+        event.stop()
+        self.ask(GetParameters(0, event.offset, event.count, self._pattern))
+
+    def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
+        event.stop()
+        if isinstance(event.row, ParameterRow):
+            self.post_message(ParameterSelected(event.row.name))
+
+    on_line_list_row_chosen = on_line_list_cursor_moved
+
+    def _owner(self, row: ParameterRow) -> Span:
+        if not row.owner:
+            return "nobody", "muted"
+        if not row.owner_kind or row.owner_kind in self._ambiguous:
+            return row.owner, ""
+        bracket = row.owner.rfind("[")
+        return row.owner_kind + (row.owner[bracket:] if bracket >= 0 else ""), ""
+
+
+def shared_kinds(rows: Iterable[ParameterRow]) -> frozenset[str]:
+    """Optimizer classes of which there are several among `rows`: these are told apart by their names."""
+    first: dict[str, str] = {}
+    several = set()
+    for row in rows:
+        name = row.owner.rpartition("[")[0] or row.owner
+        if row.owner and first.setdefault(row.owner_kind, name) != name:
+            several.add(row.owner_kind)
+    return frozenset(several)
+
+
+def changed(row: ParameterRow) -> Span:
+    """What changed since the stop before, in words."""
+    if row.value_changed is None and row.grad_changed is None:
+        return "?", "muted"
+    words = [word for word, did in (("value", row.value_changed), ("grad", row.grad_changed)) if did]
+    return (" ".join(words), "changed") if words else ("–", "muted")
+
+
+def _shape(row: ParameterRow) -> Span:
+    return fmt.shape(row.shape), "muted"
+
+
+def _value_norm(row: ParameterRow) -> Span:
+    if row.value_norm is None:
+        return "?", "muted"
+    return fmt.number(row.value_norm), "changed" if row.value_changed else "number"
+
+
+def _grad_norm(row: ParameterRow) -> Span:
+    if row.grad == "none":
+        return "none", "muted"
+    if row.grad_norm is None:
+        return "?", "muted"
+    return fmt.number(row.grad_norm), "changed" if row.grad_changed else "number"
+
+
+def _reached(row: ParameterRow) -> Span:
+    if row.reached is None:
+        return "", ""
+    return ("● reached", "good") if row.reached else ("○ not in the graph", "muted")
+
+
+def _state(row: ParameterRow) -> Span:
+    if row.nonfinite or row.grad_nonfinite:
+        where = (
+            "" if row.nonfinite and row.grad_nonfinite else " in grad" if row.grad_nonfinite else " in value"
+        )
+        return f"{row.nonfinite + row.grad_nonfinite:,} nan/inf{where}", "bad"
+    parts = [] if row.requires_grad else ["frozen"]
+    parts += (
+        ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
+    )
+    parts += [row.note] if row.note else []
+    return ", ".join(parts), "muted"

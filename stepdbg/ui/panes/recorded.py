@@ -1,0 +1,142 @@
+"""What the panes have in common that show something recorded at a stop: when to ask, and what to say
+instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from stepdbg.client.store import Recorded, Status, View
+from stepdbg.protocol.messages import Query
+from stepdbg.ui.messages import Wanted
+from stepdbg.ui.panes.pane import Pane
+
+
+class RecordedPane(Pane):
+    """A pane over `View.looking_at`. It works only while it is on screen, and asks only at the present stop.
+
+    Between a new stop and its answer, and while the script runs, the last content stays, dimmed.
+    """
+
+    DEFAULT_CSS = """
+    RecordedPane > .pane--sentence { height: auto; padding: 0 1; color: $foreground 70%; display: none; }
+    RecordedPane.-sentence > .pane--sentence { display: block; }
+    RecordedPane.-stale > .pane--content { opacity: 65%; }
+    """
+
+    QUERY: type[Query] | None = None
+    """What the pane asks, for the reason why there is no answer."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self._on_screen = False
+        self._asked: tuple[int, Query] | None = None
+        self._sentence = Static("", classes="pane--sentence", markup=False)
+
+    def compose(self) -> ComposeResult:
+        yield self._sentence
+        for widget in self.content():
+            yield widget.add_class("pane--content")
+
+    def content(self) -> Iterable[Widget]:
+        """The widgets below the sentence."""
+        raise NotImplementedError
+
+    def show_stop(self, view: View, recorded: Recorded) -> bool:
+        """Show what is recorded, and `ask` for what is not. False when there is nothing to show yet."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Show nothing: there is no stop, or nothing was recorded at the one on screen."""
+
+    # ── when to work ────────────────────────────────────────────────────────────────────────────────────────
+
+    def watch_view(self) -> None:
+        self.update_pane()
+
+    def on_show(self) -> None:
+        self._on_screen = True
+        self.update_pane()
+
+    def on_hide(self) -> None:
+        self._on_screen = False
+
+    def update_pane(self) -> None:
+        """Bring the pane up to date with `view`, if anybody can see it."""
+        if not (self._on_screen and self.is_attached):
+            return
+        view = self.view
+        recorded = view.looking_at if view is not None else None
+        shown = view is not None and recorded is not None and self.show_stop(view, recorded)
+        pending = not shown and self._awaits_answer()
+        if not shown and not pending:
+            self.clear()
+            self.set_subtitle("")
+        running = view is not None and view.status is Status.RUNNING and recorded is not None
+        self.set_class(pending or running, "-stale")
+        self.set_state("running…" if running and shown else None)
+        self.say("" if shown else self.why_empty())
+
+    def say(self, sentence: str) -> None:
+        """Show `sentence` above the content; an empty one takes it away."""
+        self.set_class(bool(sentence), "-sentence")
+        self._sentence.update(sentence)
+
+    def set_state(self, override: str | None = None) -> None:
+        """Write the pane's remark into its lower border; `override` takes precedence."""
+        text = self.state_text() if override is None else override
+        self.border_subtitle = Content(text).markup if text else ""
+
+    def state_text(self) -> str:
+        """A short remark on what is shown, for the lower border."""
+        return ""
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ask(self, query: Query) -> None:
+        """Post a wish for `query`, once; only at the present stop and while the pane can be seen."""
+        view = self.view
+        if view is None or not view.live or not self._on_screen:
+            return
+        wish = view.history[-1].stop.number, query
+        if wish != self._asked:
+            self._asked = wish
+            self.post_message(Wanted(query))
+
+    def _awaits_answer(self) -> bool:
+        view = self.view
+        if view is None or not view.live or self._asked is None:
+            return False
+        recorded = view.history[-1]
+        return self._asked[0] == recorded.stop.number and not self._failure(recorded)
+
+    def _failure(self, recorded: Recorded) -> str:
+        return recorded.failed.get(self.QUERY.__name__, "") if self.QUERY is not None else ""
+
+    def why_empty(self) -> str:
+        """One sentence that says why there is nothing to show."""
+        view = self.view
+        if view is None:
+            return "No script has been started yet."
+        recorded = view.looking_at
+        if recorded is None:
+            return {
+                Status.STARTING: "The script is starting: it has not imported torch yet.",
+                Status.RUNNING: "The script runs and has not stopped yet: p stops it at the next phase.",
+                Status.ENDED: "The script has ended without a stop.",
+            }.get(view.status, "The script has not stopped yet.")
+        failure = self._failure(recorded)
+        if failure:
+            return f"Could not be read: {failure}"
+        if view.live:
+            return "Reading…"
+        if view.status is Status.ENDED and view.shown is None:
+            return "Not recorded: the script ended before this was looked at."
+        if view.status is Status.RUNNING and view.shown is None:
+            return "Running…  Not recorded at the last stop."
+        return f"Not recorded at stop {recorded.stop.number}: this was not looked at then."

@@ -1,0 +1,127 @@
+"""A table over paged rows. Columns take the width that their visible cells need, and go when there is no
+room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from stepdbg.ui import format as fmt
+from stepdbg.ui.widgets.line_list import LineList, Row, Span, Spans
+
+GAP = 2
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """One column: its title, and how a row's cell reads."""
+
+    title: str
+    cell: Callable[[Row], Span]
+    """Text and role. Called for visible rows only."""
+    priority: int = 0
+    """Columns go in order of falling priority when there is no room; 0 stays always."""
+    right: bool = False
+    """Numbers: aligned right."""
+    least: int = 0
+    """Columns kept free for it even where the cells seen so far are shorter."""
+    most: int = 40
+    optional: bool = False
+    """Takes no room until a cell of it has had something to say."""
+
+
+class LineTable(LineList[Row]):
+    """Rows in columns under a header.
+
+    The first column is the name: it is cut at the left ("…attn.weight") when it must be cut, and the
+    columns of the lowest priority leave before that. Widths only grow while scrolling, so that nothing
+    jumps.
+    """
+
+    NAME_LEAST = 18
+    """The name's columns, at least, before other columns are left out for it."""
+    fills = False
+    """Whether the first column takes all the room that is left over, so that the others stand at the
+    right edge."""
+
+    def __init__(self, columns: Sequence[Column[Row]], *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, header=True)
+        self.columns = tuple(columns)
+        self._natural = [0 if c.optional else max(len(c.title), c.least) for c in self.columns]
+        self._widths: list[int | None] = []
+        self._laid_out_for: tuple[int, ...] = ()
+
+    def prepare(self, first: int, last: int) -> None:
+        for index in range(first, last):
+            row = self.rows.get(index)
+            if row is None:
+                continue
+            for at, column in enumerate(self.columns):
+                needed = min(len(column.cell(row)[0]), column.most) if at else self.name_width(row)
+                if needed:
+                    self._natural[at] = max(self._natural[at], needed, len(column.title))
+        layout = (self.size.width, *self._natural)
+        if layout != self._laid_out_for:
+            self._laid_out_for = layout
+            self._widths = self._fit(self.size.width - 1)
+            self._strips.clear()
+            self.refresh()
+
+    def name_width(self, row: Row) -> int:
+        """Columns that the first cell of `row` would like to have."""
+        return len(self.columns[0].cell(row)[0])
+
+    def name_spans(self, _index: int, row: Row, width: int) -> Spans:
+        """The first cell of `row` in exactly `width` columns."""
+        text, role = self.columns[0].cell(row)
+        return [(fmt.tail(text, width).ljust(width), role)]
+
+    @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """Titles of the columns that there is room for."""
+        pairs = zip(self.columns, self._widths, strict=False)
+        return tuple(column.title for column, width in pairs if width is not None)
+
+    def format_header(self) -> Spans:
+        return self._line(None, 0)
+
+    def format_row(self, index: int, row: Row) -> Spans:
+        return self._line(row, index)
+
+    def _line(self, row: Any, index: int) -> Spans:
+        spans: list[Span] = []
+        for at, (column, columns) in enumerate(zip(self.columns, self._widths, strict=False)):
+            if columns is None:
+                continue
+            if at:
+                spans.append((" " * GAP, ""))
+            elif row is not None:
+                spans.extend(self.name_spans(index, row, columns))
+                continue
+            text, role = (column.title, "") if row is None else column.cell(row)
+            text = fmt.head(text, columns)
+            spans.append((text.rjust(columns) if column.right else text.ljust(columns), role))
+        return spans
+
+    def _fit(self, width: int) -> list[int | None]:
+        """A width for every column that there is room for, None for the others."""
+        kept = [at for at, natural in enumerate(self._natural) if natural or not at]
+        name_least = min(self._natural[0], self.NAME_LEAST)
+
+        def needed() -> int:
+            return name_least + sum(self._natural[at] + GAP for at in kept[1:])
+
+        while needed() > width and len(kept) > 1:
+            drop = max(kept[1:], key=lambda at: (self.columns[at].priority, at))
+            if self.columns[drop].priority == 0:
+                break
+            kept.remove(drop)
+        others = sum(self._natural[at] + GAP for at in kept[1:])
+        room = max(width - others, 1)
+        widths: list[int | None] = [None] * len(self.columns)
+        for at in kept:
+            widths[at] = self._natural[at]
+        widths[0] = room if self.fills else min(self._natural[0], room)
+        return widths
