@@ -1,0 +1,102 @@
+"""What a command is: one definition from which keys, palette, prompt and help are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from stepdbg.client.store import View
+from stepdbg.protocol.messages import Action
+
+
+class Host(Protocol):
+    """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
+
+    def resume_script(self, action: Action) -> None:
+        """Let the stopped script go on."""
+
+    def pause_script(self) -> None:
+        """Ask for a stop at the next boundary."""
+
+    def restart_script(self) -> None:
+        """End the script and start it anew in a fresh process."""
+
+    def quit_debugger(self) -> None:
+        """End the script and the app."""
+
+    def look_back(self, steps: int | None) -> None:
+        """Look `steps` stops later (negative: earlier); None: at the present."""
+
+    def focus_pane(self, number: str) -> None:
+        """Focus the pane with that number, "1" to "7"."""
+
+    def maximize_pane(self) -> None:
+        """Give the focused pane all the room, or give it back."""
+
+    def search_pane(self, pattern: str) -> None:
+        """Search in the focused pane; an empty pattern asks for one."""
+
+    def leave(self) -> None:
+        """Step out of what is open: a search, a maximised pane, an earlier stop."""
+
+    def open_prompt(self, text: str) -> None:
+        """Open the `:` prompt with `text` in it."""
+
+    def show_help(self, command: str) -> None:
+        """Show the help screen, or the help of one command."""
+
+    def switch_theme(self, name: str) -> None:
+        """Use that theme; empty: the other one of light and dark."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """The one argument that a command takes at the prompt."""
+
+    name: str
+    help: str
+    choices: tuple[str, ...] = ()
+    """What it may be; empty: any text."""
+    required: bool = True
+
+
+Availability = Callable[[View], str | None]
+"""Why a command cannot be done now, in one line; None when it can."""
+
+
+def always(_view: View) -> str | None:
+    """Available whatever the script is doing."""
+    return None
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing the user can have done."""
+
+    name: str
+    """Its word at the prompt and its id in the keymap."""
+    group: str
+    """Heading in the help."""
+    help: str
+    """One line, a full sentence."""
+    run: Callable[[Host, str], None]
+    """Does it, with the argument ("" for none)."""
+    keys: tuple[str, ...] = ()
+    """Default keys, in Textual's names."""
+    aliases: tuple[str, ...] = ()
+    """Other words for it: gdb's and pdb's, where they have one."""
+    argument: Argument | None = None
+    available: Availability = always
+    footer: str = ""
+    """Its word in the footer; empty: not shown there."""
+    footer_group: str = ""
+    """Commands next to each other with the same one share that word in the footer."""
+
+    @property
+    def usage(self) -> str:
+        """How it is written at the prompt: "focus PANE", "search [PATTERN]"."""
+        if self.argument is None:
+            return self.name
+        word = self.argument.name.upper()
+        return f"{self.name} {word}" if self.argument.required else f"{self.name} [{word}]"

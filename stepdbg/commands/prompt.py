@@ -1,0 +1,86 @@
+"""Commands as words: reading a line of the `:` prompt, and completing one. No I/O."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from stepdbg.commands.command import Command
+from stepdbg.commands.registry import BY_NAME, COMMANDS
+from stepdbg.errors import UsageError
+
+_WORDS: dict[str, Command] = {
+    word: command for command in COMMANDS for word in (command.name, *command.aliases)
+}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A line that can be run."""
+
+    command: Command
+    argument: str
+
+
+def parse(line: str) -> Parsed:
+    """The command that `line` names, by its name, an alias, or the beginning of one name only (as in gdb).
+
+    Raises UsageError with one line that names the nearest right form.
+    """
+    word, _, rest = line.strip().removeprefix(":").strip().partition(" ")
+    command = find(word)
+    argument = rest.strip()
+    if command.argument is None:
+        if argument:
+            raise UsageError(f"{command.name} takes no argument, so not {argument!r}")
+        return Parsed(command, "")
+    if not argument:
+        if command.argument.required:
+            raise UsageError(f"{command.name} needs one argument: {command.usage}")
+        return Parsed(command, "")
+    return Parsed(command, _checked(command, argument))
+
+
+def find(word: str) -> Command:
+    """The command of that name, alias or unique beginning. Raises UsageError naming the nearest one."""
+    if not word:
+        raise UsageError("type the name of a command, ? lists them")
+    if word in _WORDS:
+        return _WORDS[word]
+    matches = [command.name for command in COMMANDS if command.name.startswith(word)]
+    if len(matches) == 1:
+        return BY_NAME[matches[0]]
+    if matches:
+        raise UsageError(f"{word!r} could be {_listed(matches)}")
+    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.5)
+    if near:
+        raise UsageError(f"no command {word!r}: did you mean {_WORDS[near[0]].name}?")
+    raise UsageError(f"no command {word!r}: ? lists all commands")
+
+
+def complete(line: str) -> list[str]:
+    """Whole lines that `line` may become: names of commands, or of their argument's choices."""
+    word, space, rest = line.lstrip().partition(" ")
+    if not space:
+        return [command.name for command in COMMANDS if command.name.startswith(word)]
+    command = _WORDS.get(word)
+    if command is None or command.argument is None:
+        return []
+    choices = command.argument.choices or (tuple(BY_NAME) if command.argument.name == "command" else ())
+    return [f"{word} {choice}" for choice in choices if choice.startswith(rest.lstrip())]
+
+
+def _checked(command: Command, argument: str) -> str:
+    choices = command.argument.choices if command.argument is not None else ()
+    if not choices or argument in choices:
+        return argument
+    starting = [choice for choice in choices if choice.startswith(argument)]
+    if len(starting) == 1:
+        return starting[0]
+    near = difflib.get_close_matches(argument, choices, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(choices)}"
+    raise UsageError(f"{command.name}: no {argument!r}, {hint}")
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,325 @@
+"""The app: the one place that talks to the session. Events and answers become the View that panes show."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+import psutil
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.worker import Worker
+
+from stepdbg.client import store
+from stepdbg.client.session import Exited, Output, Session
+from stepdbg.client.store import Status, View
+from stepdbg.commands import BY_NAME, COMMANDS, Command, find
+from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
+from stepdbg.protocol import messages as m
+from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, Wanted
+from stepdbg.ui.options import UiConfig
+from stepdbg.ui.output import OutputPump
+from stepdbg.ui.panes.console import ConsolePane
+from stepdbg.ui.prompt import PromptBar
+from stepdbg.ui.requests import Requests
+from stepdbg.ui.screens.help import HelpScreen, help_text
+from stepdbg.ui.screens.main import ALL_PANES, MainScreen
+from stepdbg.ui.theme import DARK, LIGHT
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Physical memory of the process in bytes (one read of /proc); None when it cannot be read."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return None
+
+
+class StepdbgApp(App[Exited | None]):
+    """Shows one session and sends it the user's commands. Runs as `run()` and returns how the script ended.
+
+    The session is started by the app and closed by it, however the app ends.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "stepdbg"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "command('quit')", show=False, priority=True)]
+
+    view: reactive[View | None] = reactive(None)
+    selected: reactive[str] = reactive("")
+
+    def __init__(self, session: Session, config: UiConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or UiConfig()
+        self._session = session
+        self._requests = Requests(session, self._answered, self._unanswered)
+        self._output = OutputPump(self._feed_console)
+        self._console_size: tuple[int, int] | None = None
+        self._console_writes = asyncio.Lock()
+        self._follower: Worker[None] | None = None
+        self._leaving = False
+        self.set_reactive(StepdbgApp.view, View(session.info))
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get_default_screen(self) -> Screen[None]:
+        """The one screen, bound to the app's state."""
+        self.main = MainScreen()
+        return self.main.data_bind(StepdbgApp.view, StepdbgApp.selected)
+
+    def on_mount(self) -> None:
+        """Looks and keys as the user wants them, then start the script."""
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+        if self.config.theme is not None:
+            self.switch_theme(self.config.theme)
+        self.set_keymap(self.config.keymap)
+        self.run_worker(self._output.run(), name="output")
+        self._follow(self._session)
+
+    async def on_unmount(self) -> None:
+        """No script is left behind, whatever ended the app."""
+        await self._session.close()
+
+    @property
+    def _seen(self) -> View:
+        assert self.view is not None
+        return self.view
+
+    def _follow(self, session: Session) -> None:
+        """Read that session's events from now on, and no other's."""
+        if self._follower is not None:
+            self._follower.cancel()
+        self._session = session
+        self._requests = Requests(session, self._answered, self._unanswered)
+        self.view = View(session.info)
+        self._follower = self.run_worker(self._read_events(session), name="events")
+
+    async def _read_events(self, session: Session) -> None:
+        try:
+            await session.start()
+        except StepdbgError as error:
+            self.exit(None, return_code=2, message=str(error))
+            return
+        if self._console_size is not None:
+            session.resize_console(*self._console_size)
+        async for event in session.events():
+            if isinstance(event, Output):
+                self._output.push(event.data)
+            else:
+                self.view = store.apply_event(self._seen, event)
+            if isinstance(event, m.Stopped):
+                self.run_worker(self._read_memory(session, event.stop.number), group="rss", exclusive=True)
+            # A queue that is never empty never gives way: keys and painting must have their turn.
+            await asyncio.sleep(0)
+
+    async def _read_memory(self, session: Session, stop: int) -> None:
+        hello = self._seen.hello
+        if hello is None:
+            return
+        rss = await asyncio.to_thread(resident_bytes, hello.pid)
+        if session is self._session:
+            self.view = store.apply_rss(self._seen, stop, rss)
+
+    def _feed_console(self, data: bytes) -> None:
+        self.main.query_one(ConsolePane).feed(data)
+
+    def watch_view(self, before: View | None, after: View | None) -> None:
+        """Tell warnings as they come; keys that cannot be used now are greyed out."""
+        if before is None or after is None:
+            return
+        for notice in after.notices[len(before.notices) :] if after.notices != before.notices else ():
+            self.notify(notice, severity="warning", markup=False)
+        if (before.status, before.shown, len(before.history), before.lost) != (
+            after.status,
+            after.shown,
+            len(after.history),
+            after.lost,
+        ):
+            self.main.refresh_bindings()
+
+    # ── messages of the panes ───────────────────────────────────────────────────────────────────────────────
+
+    @on(Wanted)
+    def _wanted(self, event: Wanted) -> None:
+        recorded = self._seen.looking_at
+        if not self._seen.live or recorded is None:
+            return
+        if self._requests.note(recorded.stop.number, event.query):
+            self.run_worker(self._requests.ask(type(event.query)), group="requests")
+
+    def _answered(self, stop: int, query: m.Query, answer: object) -> None:
+        self.view = store.apply_answer(self._seen, stop, query, answer)
+
+    def _unanswered(self, stop: int, query: m.Query, error: str) -> None:
+        self.view = store.apply_failure(self._seen, stop, query, error)
+
+    @on(ParameterSelected)
+    def _selected(self, event: ParameterSelected) -> None:
+        self.selected = event.name
+
+    @on(ConsoleInput)
+    def _console_input(self, event: ConsoleInput) -> None:
+        self.run_worker(self._write_console(event.data), group="console")
+
+    async def _write_console(self, data: bytes) -> None:
+        # The lock hands out turns in the order asked for, so lines arrive as they were typed.
+        async with self._console_writes:
+            try:
+                await self._session.write_console(data)
+            except SessionClosedError as error:
+                self.notify(str(error), severity="warning", markup=False)
+
+    @on(ConsoleResized)
+    def _console_resized(self, event: ConsoleResized) -> None:
+        self._console_size = (event.columns, event.rows)
+        self._session.resize_console(event.columns, event.rows)
+
+    @on(PromptBar.CommandEntered)
+    def _command_entered(self, event: PromptBar.CommandEntered) -> None:
+        self.run_command(event.parsed.command, event.parsed.argument)
+
+    # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def run_command(self, command: Command, argument: str = "") -> None:
+        """Do it, or say in one line why it cannot be done now."""
+        reason = command.available(self._seen)
+        if reason is not None:
+            self.notify(f"{command.name}: {reason}", severity="warning", markup=False)
+            return
+        command.run(self, argument)
+
+    def action_command(self, name: str) -> None:
+        """What keys, tabs and the footer do."""
+        self.run_command(BY_NAME[name])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Grey out the keys of what cannot be done now."""
+        if action == "command" and parameters and isinstance(parameters[0], str):
+            return None if BY_NAME[parameters[0]].available(self._seen) is not None else True
+        return super().check_action(action, parameters)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002
+        """Every command, for the palette; those that need an argument open the prompt."""
+        for command in COMMANDS:
+            if command.argument is not None and command.argument.required:
+                yield SystemCommand(
+                    command.name, command.help, lambda c=command: self.open_prompt(f"{c.name} ")
+                )
+            else:
+                yield SystemCommand(command.name, command.help, lambda c=command: self.run_command(c))
+        yield SystemCommand("screenshot", "Save a picture of the screen as SVG.", self.deliver_screenshot)
+
+    def action_interrupt(self) -> None:
+        """ctrl+c: copy what is selected with the mouse; else pause what runs."""
+        if self.screen.get_selected_text():
+            self.screen.action_copy_text()
+        elif self._seen.status is Status.RUNNING and self._seen.lost is None:
+            self.pause_script()
+        else:
+            self.notify("press q to quit", markup=False)
+
+    def resume_script(self, action: m.Action) -> None:
+        """Let the stopped script go on; a refused skip is said in one line."""
+        try:
+            self._session.resume(action)
+        except RequestError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        except SessionClosedError:
+            pass  # pressed again before the script's side has answered: it goes on already
+
+    def pause_script(self) -> None:
+        """Ask for a stop at the next boundary."""
+        try:
+            self._session.pause()
+        except SessionClosedError as error:
+            self.notify(str(error), severity="warning", markup=False)
+
+    def restart_script(self) -> None:
+        """End the script and start it anew; the panes stay, the history is cleared."""
+        self.run_worker(self._restart(), group="restart", exclusive=True)
+
+    async def _restart(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+        try:
+            session = await self._session.restarted()
+        except StepdbgError as error:
+            self.exit(self._session.exited, return_code=2, message=str(error))
+            return
+        if session.info.has_console:
+            self._output.push(b"\r\n--- restarted ---\r\n")
+        self._follow(session)
+
+    def quit_debugger(self) -> None:
+        """End the script, then the app; asked a second time, without waiting for the script."""
+        if self._leaving:
+            self.exit(self._session.exited)
+            return
+        self._leaving = True
+        self.run_worker(self._quit(), group="quit")
+
+    async def _quit(self) -> None:
+        await self._session.close()
+        self.exit(self._session.exited)
+
+    def look_back(self, steps: int | None) -> None:
+        """Show another recorded stop; None: the present."""
+        self.view = store.look(self._seen, self._seen.ago if steps is None else steps)
+
+    def focus_pane(self, number: str) -> None:
+        """Give that pane the keys."""
+        self.main.focus_pane(number)
+
+    def maximize_pane(self) -> None:
+        """All the room for the current pane, or shared again."""
+        self.main.maximised = not self.main.maximised
+
+    def search_pane(self, pattern: str) -> None:
+        """Search in the current pane, if it has anything to search."""
+        pane = self.main.pane(self.main.current)
+        if not pane.searchable:
+            self.notify(f"there is nothing to search in the {pane.TITLE.lower()} pane", markup=False)
+        elif pattern:
+            pane.search(pattern)
+            self.main.searched = pane
+        else:
+            self.main.open_prompt("/")
+
+    def leave(self) -> None:
+        """Step out of what is open, innermost first."""
+        if not self.main.leave() and self._seen.shown is not None:
+            self.look_back(None)
+
+    def open_prompt(self, text: str) -> None:
+        """Open the `:` prompt with `text` in it."""
+        self.main.open_prompt(":", text)
+
+    def show_help(self, command: str) -> None:
+        """The help screen, or one command's line."""
+        if not command:
+            self.push_screen(HelpScreen(help_text(ALL_PANES, self.config.keymap)))
+            return
+        try:
+            found = find(command)
+        except UsageError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        else:
+            self.notify(found.help, title=found.usage, markup=False)
+
+    def switch_theme(self, name: str) -> None:
+        """Use that theme; empty: light after dark and the other way round."""
+        if not name:
+            self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+        elif name in self.available_themes:
+            self.theme = name
+        else:
+            near = difflib.get_close_matches(name, self.available_themes, n=1, cutoff=0.3)
+            hint = f": did you mean {near[0]}?" if near else ""
+            self.notify(f"no theme {name!r}{hint}", severity="warning", markup=False)

@@ -1,0 +1,176 @@
+"""The line at the bottom: `:` takes a command, `/` a search."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.getters import query_one
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from stepdbg.commands import Parsed, complete, parse
+from stepdbg.errors import UsageError
+
+HISTORY = 200
+"""Lines remembered for each of the two uses."""
+
+
+class PromptBar(Vertical):
+    """Hidden until opened; says what came of it by its messages."""
+
+    HELP = """\
+Type a command by its name or the beginning of it. `tab` completes, `up` and `down` bring back earlier lines,
+`enter` runs it, `escape` closes the prompt.
+"""
+    DEFAULT_CSS = """
+    PromptBar {
+        height: auto;
+        dock: bottom;
+        display: none;
+        Horizontal { height: 1; }
+        #prompt-mark { width: 2; padding-left: 1; color: $accent; text-style: bold; }
+        Input, Input:focus { height: 1; border: none; padding: 0; background: $surface; }
+        #prompt-message { height: auto; padding: 0 1; background: $surface; color: $foreground; }
+    }
+    PromptBar.-open { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "recall(-1)", "Earlier line", show=False),
+        Binding("down", "recall(1)", "Later line", show=False),
+        Binding("tab", "complete", "Complete", show=False),
+        Binding("escape", "dismiss", "Close the prompt", show=False),
+    ]
+
+    class CommandEntered(Message):
+        """A command line that can be run."""
+
+        def __init__(self, parsed: Parsed) -> None:
+            super().__init__()
+            self.parsed = parsed
+
+    class SearchChanged(Message):
+        """The pattern as far as it is typed; `done` once it is entered or given up."""
+
+        def __init__(self, pattern: str, *, done: bool) -> None:
+            super().__init__()
+            self.pattern = pattern
+            self.done = done
+
+    class Closed(Message):
+        """The prompt is gone; the focus belongs where it was."""
+
+    input = query_one(Input)
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.mode = ":"
+        self._lines: dict[str, list[str]] = {":": [], "/": []}
+        self._position = 0
+        """Index into the lines of this mode; their number for the line being typed."""
+        self._tabs: list[str] = []
+        """Completions that repeated tabs go round through."""
+
+    def compose(self) -> ComposeResult:
+        """The mark, the input and a line for what was wrong."""
+        with Horizontal():
+            yield Static(":", id="prompt-mark")
+            yield Input(id="prompt-input", select_on_focus=False)
+        yield Static("", id="prompt-message", markup=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the prompt is on screen."""
+        return self.has_class("-open")
+
+    def open(self, mode: str, text: str = "") -> None:
+        """Show the prompt for `mode`, ":" or "/", with `text` in it."""
+        self.mode = mode
+        self._position = len(self._lines[mode])
+        self._tabs = []
+        self._say("")
+        self.query_one("#prompt-mark", Static).update(mode)
+        self.add_class("-open")
+        with self.prevent(Input.Changed):
+            self.input.value = text
+        self.input.cursor_position = len(text)
+        self.input.focus()
+
+    def close(self) -> None:
+        """Hide the prompt."""
+        self.remove_class("-open")
+        self.post_message(self.Closed())
+
+    def action_dismiss(self) -> None:
+        """Close without running anything; a search is taken back."""
+        if self.mode == "/":
+            self.post_message(self.SearchChanged("", done=True))
+        self.close()
+
+    def action_recall(self, step: int) -> None:
+        """Bring back an earlier line, or return towards the one being typed."""
+        lines = self._lines[self.mode]
+        self._position = min(max(self._position + step, 0), len(lines))
+        self._replace(lines[self._position] if self._position < len(lines) else "")
+
+    def action_complete(self) -> None:
+        """Complete; with several possibilities list them, and go round through them on further tabs."""
+        if self.mode != ":":
+            return
+        line = self.input.value
+        if self._tabs and line in self._tabs:
+            self._replace(self._tabs[(self._tabs.index(line) + 1) % len(self._tabs)])
+            return
+        self._tabs = complete(line)
+        if not self._tabs:
+            self._say(f"nothing begins with {line!r}")
+        elif len(self._tabs) == 1:
+            self._replace(f"{self._tabs[0]} ")
+            self._tabs = []
+        else:
+            self._say("  ".join(choice.rpartition(" ")[2] for choice in self._tabs))
+            self._replace(self._tabs[0])
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if not self.is_open:
+            return
+        if event.value not in self._tabs:
+            self._say("")
+        if self.mode == "/":
+            self.post_message(self.SearchChanged(event.value, done=False))
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        line = event.value.strip()
+        if line and self._lines[self.mode][-1:] != [line]:
+            self._lines[self.mode] = [*self._lines[self.mode], line][-HISTORY:]
+        self._position = len(self._lines[self.mode])
+        if self.mode == "/":
+            self.post_message(self.SearchChanged(line, done=True))
+            self.close()
+            return
+        if not line:
+            self.close()
+            return
+        try:
+            parsed = parse(line)
+        except UsageError as error:
+            self._say(str(error))
+            return
+        self.close()
+        self.post_message(self.CommandEntered(parsed))
+
+    def _replace(self, text: str) -> None:
+        self.input.value = text
+        self.input.cursor_position = len(text)
+
+    def _say(self, text: str) -> None:
+        message = self.query_one("#prompt-message", Static)
+        message.update(text)
+        message.display = bool(text)

@@ -1,0 +1,190 @@
+"""The one screen: which panes there are, how they share the room, and which of them is current."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Input, TextArea
+
+from stepdbg.client.store import View
+from stepdbg.commands import COMMANDS, Command
+from stepdbg.ui.header import HeaderLine, StatusLine
+from stepdbg.ui.panes.console import ConsolePane
+from stepdbg.ui.panes.graph import GraphPane
+from stepdbg.ui.panes.memory import MemoryPane
+from stepdbg.ui.panes.pane import Pane
+from stepdbg.ui.panes.parameters import ParametersPane
+from stepdbg.ui.panes.rail import RailPane
+from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.panes.values import ValuesPane
+from stepdbg.ui.prompt import PromptBar
+
+WIDE = (100, 30)
+"""Columns and rows from which the panes stand side by side."""
+
+LEFT: tuple[type[Pane], ...] = (GraphPane, SourcePane, ConsolePane)
+RIGHT: tuple[type[Pane], ...] = (ParametersPane, ValuesPane, MemoryPane)
+ALL_PANES: tuple[type[Pane], ...] = (*LEFT, *RIGHT, RailPane)
+
+
+def _binding(command: Command) -> Binding:
+    group = Binding.Group(command.footer_group, compact=True) if command.footer_group else None
+    return Binding(
+        ",".join(command.keys),
+        f"app.command('{command.name}')",
+        command.footer or command.name,
+        show=bool(command.footer),
+        tooltip=command.help,
+        id=command.name,
+        group=group,
+    )
+
+
+class TabLine(Widget, can_focus=False):
+    """The names of the panes, when one has all the room. A click goes to one."""
+
+    current: reactive[str] = reactive("1")
+    """Number of the pane on screen."""
+
+    def render(self) -> Content:
+        """Numbers and titles; the current one stands out in colour, weight and by a mark."""
+        parts = []
+        for pane in sorted(ALL_PANES, key=lambda pane: pane.NUMBER):
+            here = self.current == pane.NUMBER
+            style = "bold $accent reverse" if here else "$foreground 75%"
+            text = f"{'▸' if here else ' '}{pane.NUMBER} {pane.TITLE} "
+            action = f"app.command('{pane.TITLE.lower()}')"
+            parts.append(Content(text).stylize(style).stylize(f"@click={action}"))
+        return Content("").join(parts)
+
+
+class MainScreen(Screen[None]):
+    """All panes at once, or one with a line of tabs: on small terminals, and when one is maximised."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(_binding(command) for command in COMMANDS if command.keys),
+        Binding("ctrl+c", "app.interrupt", "Pause", show=False, system=True),
+    ]
+    AUTO_FOCUS = ""
+
+    view: reactive[View | None] = reactive(None)
+    selected: reactive[str] = reactive("")
+    current: reactive[str] = reactive("1")
+    """Number of the pane that has the focus, or had it last."""
+    maximised: reactive[bool] = reactive(False)
+    """Whether the current pane has all the room although the others would fit."""
+
+    prompt = query_one(PromptBar)
+    tabs = query_one(TabLine)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.searched: Pane | None = None
+        """The pane in which a search is in force."""
+        self._before_prompt: Widget | None = None
+
+    def compose(self) -> ComposeResult:
+        """Header, rail, status, tabs, two columns of panes, prompt, footer."""
+        yield HeaderLine().data_bind(MainScreen.view)
+        yield RailPane(id="rail").data_bind(MainScreen.view, MainScreen.selected)
+        yield StatusLine().data_bind(MainScreen.view)
+        yield TabLine().data_bind(MainScreen.current)
+        with Horizontal(id="body"):
+            for name, panes in (("left", LEFT), ("right", RIGHT)):
+                with Vertical(id=name, classes="column"):
+                    for pane in panes:
+                        yield pane(id=pane.TITLE.lower()).data_bind(MainScreen.view, MainScreen.selected)
+        yield PromptBar(id="prompt")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """The graph takes the keys first."""
+        self._lay_out()
+        self.focus_pane("1")
+
+    def pane(self, number: str) -> Pane:
+        """The pane of that number."""
+        return next(pane for pane in self.query(Pane) if number == pane.NUMBER)
+
+    @property
+    def single(self) -> bool:
+        """Whether one pane has all the room."""
+        return self.maximised or self.size.width < WIDE[0] or self.size.height < WIDE[1]
+
+    def focus_pane(self, number: str) -> None:
+        """Bring the pane of that number on screen and give it the keys."""
+        self.current = number
+        # A pane that was hidden can take the focus only once it is laid out.
+        self.call_after_refresh(self.pane(number).focus_content)
+
+    def leave(self) -> bool:
+        """Step out of what is open, innermost first; False when there was nothing."""
+        if isinstance(self.focused, (Input, TextArea)):
+            self.focus_pane("1")
+        elif self.searched is not None:
+            self.searched.search("")
+            self.searched = None
+        elif self.maximised:
+            self.maximised = False
+        else:
+            return False
+        return True
+
+    def open_prompt(self, mode: str, text: str = "") -> None:
+        """Show the prompt; the focus returns to where it is now."""
+        if not self.prompt.is_open:
+            self._before_prompt = self.focused
+        self.prompt.open(mode, text)
+
+    @on(PromptBar.Closed)
+    def _prompt_closed(self) -> None:
+        target = self._before_prompt
+        if target is not None and target.is_attached:
+            target.focus()
+        else:
+            self.focus_pane(self.current)
+
+    @on(PromptBar.SearchChanged)
+    def _search(self, event: PromptBar.SearchChanged) -> None:
+        pane = self.pane(self.current)
+        pane.search(event.pattern)
+        self.searched = pane if event.pattern else None
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The pane that holds the focus is the current one."""
+        for node in event.widget.ancestors_with_self:
+            if isinstance(node, Pane):
+                self.current = node.NUMBER
+                return
+
+    def on_resize(self) -> None:
+        """Side by side or one at a time, as the new size allows; panes, focus and selection stay."""
+        self._lay_out()
+
+    def watch_current(self) -> None:
+        """Only the current pane is on screen when one has all the room."""
+        if self.is_mounted:
+            self._lay_out()
+
+    def watch_maximised(self) -> None:
+        """All the room for one, or shared again."""
+        if self.is_mounted:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        current = self.pane(self.current)
+        for pane in self.query(Pane):
+            pane.set_class(pane is current, "-current")
+        for column in self.query(".column"):
+            column.set_class(column in current.ancestors, "-current")
+        self.set_class(self.single, "-single")
+        self.set_class(self.single and self.current == RailPane.NUMBER, "-rail-only")

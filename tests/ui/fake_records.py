@@ -1,0 +1,220 @@
+"""Deterministic records of a run like `two_nets.py`: `net` is trained with BCELoss and SGD, `net2` never called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import (
+    ExceptionInfo,
+    Frame,
+    GraphPage,
+    GraphRow,
+    LossValue,
+    MemoryRecord,
+    ParameterPage,
+    ParameterRow,
+    Phase,
+    PhaseRun,
+    RailStep,
+    Reach,
+    SourceText,
+    StopReason,
+    StopRecord,
+    TensorStats,
+    TensorView,
+    ValuesRecord,
+)
+
+FILE = "/home/user/two_nets.py"
+
+_LOOP: tuple[tuple[PhaseRun, int], ...] = (
+    (PhaseRun(Phase.ZERO_GRAD, "optimiser", "SGD", seconds=21e-6, skippable=True), 8),
+    (PhaseRun(Phase.FORWARD, "net", "Sequential", seconds=182e-6), 9),
+    (PhaseRun(Phase.LOSS, "criterion", "BCELoss", seconds=48e-6), 10),
+    (PhaseRun(Phase.BACKWARD, seconds=410e-6, skippable=True), 11),
+    (PhaseRun(Phase.STEP, "optimiser", "SGD", seconds=66e-6, skippable=True), 12),
+)
+
+SOURCE = """\
+import torch
+from torch import nn
+
+net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1), nn.Sigmoid())
+optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+criterion = nn.BCELoss()
+for inputs, labels in batches():
+    optimiser.zero_grad()
+    output = net(inputs)
+    loss = criterion(output, labels)
+    loss.backward()
+    optimiser.step()
+"""
+
+
+def rail(position: int, *, failed: bool = False) -> tuple[RailStep, ...]:
+    """The rail when the phase at `position` is next (all done when past the end)."""
+    steps = []
+    for index, (run, _line) in enumerate(_LOOP):
+        state = "done" if index < position else "next" if index == position else "ahead"
+        if failed and state == "next":
+            state = "failed"
+        seconds = run.seconds if state == "done" else None
+        steps.append(RailStep(run.phase, run.subject, run.kind, state, seconds))
+    return tuple(steps)
+
+
+def stop(number: int) -> StopRecord:
+    """Stop `number` of the run, from 1: five to an iteration."""
+    iteration, position = divmod(number - 1, len(_LOOP))
+    upcoming, line = _LOOP[position]
+    before = () if number == 1 else (_LOOP[position - 1][0],)
+    loss = None
+    seen = iteration if position < 3 else iteration + 1
+    if seen:
+        value = 0.6931 / (1 + 0.03 * (seen - 1))
+        previous = 0.6931 / (1 + 0.03 * (seen - 2)) if seen > 1 else None
+        loss = LossValue(round(value, 4), previous and round(previous, 4), "BCELoss", seen, source="loss")
+    return StopRecord(
+        number=number,
+        reason=StopReason.ENTRY if number == 1 else StopReason.STEP,
+        iteration=iteration + 1,
+        micro_batch=1,
+        just_ran=before,
+        next=replace(upcoming, seconds=None),
+        inside=(),
+        rail=rail(position),
+        loss=loss,
+        stack=(Frame(FILE, line, "<module>", is_user=True),),
+        here=0,
+        thread="MainThread",
+        elapsed=1.5 + 0.0007 * number,
+        rate=412.3 if iteration > 1 else None,
+    )
+
+
+def two_nets(count: int = 13, *, last: StopReason = StopReason.FINISHED, note: str = "") -> list[StopRecord]:
+    """`count` stops, the last one of that reason."""
+    stops = [stop(number) for number in range(1, count + 1)]
+    final = replace(stops[-1], reason=last, note=note)
+    if last is StopReason.EXCEPTION:
+        error = ExceptionInfo(
+            "ValueError", "Using a target size that is different", "Traceback …\nValueError: …\n"
+        )
+        position = (count - 1) % len(_LOOP)
+        final = replace(final, next=None, exception=error, rail=rail(position, failed=True))
+    elif last is StopReason.FINISHED:
+        final = replace(final, next=None, rail=rail(len(_LOOP)))
+    stops[-1] = final
+    return stops
+
+
+_SHAPES = (
+    ("net.0.weight", (6, 4)),
+    ("net.0.bias", (6,)),
+    ("net.2.weight", (1, 6)),
+    ("net.2.bias", (1,)),
+    ("net2.0.weight", (6, 4)),
+    ("net2.0.bias", (6,)),
+    ("net2.2.weight", (1, 6)),
+    ("net2.2.bias", (1,)),
+)
+
+
+def parameter_rows(number: int) -> list[ParameterRow]:
+    """All eight; those of `net` have gradients from the first backward on."""
+    has_grad, stepped = number > 4, number > 5
+    rows = []
+    for index, (name, dims) in enumerate(_SHAPES):
+        mine = name.startswith("net.")
+        numel = 1
+        for size in dims:
+            numel *= size
+        rows.append(
+            ParameterRow(
+                name=name,
+                aliases=(),
+                shape=dims,
+                dtype="float32",
+                device="cpu",
+                numel=numel,
+                nbytes=4 * numel,
+                requires_grad=True,
+                owner="optimiser[0]" if mine else "",
+                owner_kind="SGD" if mine else "",
+                value_norm=1.412 / (index + 1),
+                grad_norm=0.031 * (index + 1) if mine and has_grad else None,
+                grad="dense" if mine and has_grad else "none",
+                value_changed=mine and stepped,
+                grad_changed=mine and has_grad,
+                reached=mine if number > 3 else None,
+            )
+        )
+    return rows
+
+
+def graph_rows() -> list[GraphRow]:
+    """The graph of one forward of `net` under BCELoss."""
+    table: list[tuple[int, str, str, str, tuple[int, ...], int]] = [
+        (0, "loss", "loss", "BCELoss", (), 8),
+        (1, "module", "net", "Sequential", (32, 1), 7),
+        (2, "module", "net.3", "Sigmoid", (32, 1), 0),
+        (2, "module", "net.2", "Linear", (32, 1), 2),
+        (3, "parameter", "net.2.weight", "", (1, 6), 0),
+        (3, "parameter", "net.2.bias", "", (1,), 0),
+        (2, "module", "net.0", "Linear", (32, 6), 2),
+        (3, "parameter", "net.0.weight", "", (6, 4), 0),
+        (3, "parameter", "net.0.bias", "", (6,), 0),
+    ]
+    return [
+        GraphRow(index, depth, kind, name, detail, dims, 1 + below, below, 40 - index, nbytes=128)
+        for index, (depth, kind, name, detail, dims, below) in enumerate(table)
+    ]
+
+
+def tensor(dims: tuple[int, ...], scale: float) -> TensorView:
+    """A small tensor with numbers that can be told apart."""
+    columns = dims[-1] if dims else 1
+    rows = 1
+    for size in dims[:-1]:
+        rows *= size
+    cells = tuple(tuple(f"{scale * (r * columns + c - 5):.4g}" for c in range(columns)) for r in range(rows))
+    stats = TensorStats(
+        rows * columns, -5 * scale, 18 * scale, 0.004, 0.062, 0.71, 1, 0, 0, 0, (1, 2, 5, 9, 5, 2, 1)
+    )
+    stats = replace(stats, low=-5 * scale, high=18 * scale)
+    return TensorView(dims, "float32", "cpu", 4 * rows * columns, stats, rows, columns, 0, 0, cells)
+
+
+def answer(query: Any, number: int) -> Any:
+    """What the agent says to `query` at stop `number`; a string is its reason to refuse."""
+    if isinstance(query, m.GetParameters):
+        rows = [row for row in parameter_rows(number) if query.pattern in row.name]
+        page = tuple(rows[query.offset : query.offset + query.count])
+        return ParameterPage(number, query.offset, len(rows), len(_SHAPES), page)
+    if isinstance(query, m.GetValues):
+        dims = dict(_SHAPES).get(query.name)
+        if dims is None:
+            return f"no parameter {query.name!r}"
+        grad = tensor(dims, 0.0021) if query.name.startswith("net.") and number > 4 else None
+        return ValuesRecord(number, query.name, tensor(dims, 0.11), grad, "" if grad else "none")
+    if isinstance(query, m.GetGraph):
+        rows_of = graph_rows() if number > 2 else []
+        page_of = tuple(rows_of[query.offset : query.offset + query.count])
+        reach = (Reach("net", "Sequential", 4, 4), Reach("net2", "Sequential", 0, 4))
+        if not rows_of:
+            return GraphPage(
+                number, 0, 0, (), "", "", None, freed=False, nodes=0, edges=0, reach=(), note="no graph yet"
+            )
+        return GraphPage(
+            number, query.offset, len(rows_of), page_of, "loss", "BinaryCrossEntropyBackward0", 4,
+            freed=number > 4, nodes=9, edges=8, reach=reach,
+        )  # fmt: skip
+    if isinstance(query, m.GetMemory):
+        grads = 4 if number > 4 else 0
+        return MemoryRecord(
+            number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0
+        )
+    assert isinstance(query, m.GetSource)
+    return SourceText(query.file, SOURCE, changed=False)
