@@ -65,7 +65,7 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run stepdbg; returns the exit status.
 
-    The script's own if it ended by itself, 0 if the user quit before, 2 for bad input (one line on stderr), and
+    The script's own if it ended by itself, 0 if the user quit before, 2 for bad input (one line on stderr),
     128 + n for signal n.
     """
     try:
@@ -190,7 +190,7 @@ def _unknown(name: str) -> str:
     from stepdbg.config import nearest
 
     hint = nearest(name, [*_OPTIONS, *_FLAGS])
-    return f"unknown option {name}{hint or '; --help lists them'} (the script's own come after the script)"
+    return f"unknown option {name}{hint or '; --help lists them'} (the script's come after it)"
 
 
 def _run(arguments: Arguments) -> int:

@@ -92,6 +92,8 @@ class ProcessSession(Session):
         """The session that `restarted` made of this one."""
         self.log: Path | None = None
         """Where the script's output goes after `close(detach=True)`."""
+        self.ended_itself = False
+        """Whether the script's end came before `close` was asked for."""
         self._size = (columns, rows)
         self._append = append
         self._master: int | None = None
@@ -160,6 +162,7 @@ class ProcessSession(Session):
 
     def _process_ended(self, code: int) -> None:
         self._ended.set()
+        self.ended_itself = self._closing is None
         self._finishing = asyncio.create_task(self._finish(code))
 
     async def _finish(self, code: int) -> None:

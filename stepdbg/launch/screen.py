@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Mapping
 
-from stepdbg.client.session import Exited
 from stepdbg.launch import ending
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.launch.summary import how_it_ended, last_lines
@@ -24,13 +23,14 @@ PATIENCE = 3 * ending.GRACE
 def run_screen(launch: Launch, *, theme: str | None, keymap: Mapping[str, str]) -> int:
     """Show the app until the user quits or a signal comes. Returns the exit status; no process is left."""
     run = _Run(launch, UiConfig(theme=theme, keymap=dict(keymap)))
-    exited = asyncio.run(run.run())
+    asyncio.run(run.run())
     if run.signal is not None:
         return 128 + run.signal
     if run.app.return_code:
         return run.app.return_code  # the app itself failed, and has said so
-    _say(run.session, exited)
-    return exited.status if exited is not None else 0
+    session = run.session
+    _say(session)
+    return session.exited.status if session.ended_itself and session.exited is not None else 0
 
 
 class _Run:
@@ -50,12 +50,12 @@ class _Run:
             session = session.successor
         return session
 
-    async def run(self) -> Exited | None:
+    async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
-            return await self.app.run_async()
+            await self.app.run_async()
         finally:
             await self._close()
 
@@ -76,14 +76,14 @@ class _Run:
         await session.close(detach=going_on)
 
 
-def _say(session: ProcessSession, exited: Exited | None) -> None:
+def _say(session: ProcessSession) -> None:
     """On the user's own screen again: what would be lost with the app's."""
     title = session.launch.title
     if session.log is not None:
         print(
             f"{title} runs on as process {session.pid}; what it prints goes to {session.log}", file=sys.stderr
         )
-    elif exited is not None:
+    elif session.ended_itself and session.exited is not None:
         for line in last_lines(session.tail()):
             print(line)
-        print(how_it_ended(title, exited), file=sys.stderr)
+        print(how_it_ended(title, session.exited), file=sys.stderr)

@@ -1,0 +1,142 @@
+"""Writes the state digest of a script at its end, in the bare run and under stepdbg alike.
+
+Stands on PYTHONPATH in both runs; under stepdbg its own `sitecustomize` has to find its way here. The digest
+is written to $STEPDBG_TEST_DIGEST as JSON, by the script's main process only: the variable is taken out of
+the environment, so its children know nothing of it.
+"""
+
+import os
+import sys
+
+
+def _wanted():
+    # The screen and the look for torch in an interpreter are started with -c; they inherit the variable.
+    words = sys.orig_argv[1:3]
+    return bool(words) and words[0] != "-c"
+
+
+def _sha(data):
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _tensor_sha(tensor):
+    import torch
+
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
+    flat = tensor.cpu().contiguous().reshape(-1)
+    return _sha(head + flat.view(torch.uint8).numpy().tobytes())
+
+
+def _tensors_in(value):
+    import torch
+
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend(item)
+
+
+def _torch_state(kept):
+    import gc
+
+    import torch
+
+    gc.collect()
+    alive = [o for o in gc.get_objects() if isinstance(o, (torch.nn.Parameter, torch.optim.Optimizer))]
+    optimizers = {id(o): o for o in [*kept, *(a for a in alive if isinstance(a, torch.optim.Optimizer))]}
+    parameters = {id(p): p for p in alive if isinstance(p, torch.nn.Parameter)}
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            parameters.update((id(p), p) for p in group["params"])
+    lazy = torch.nn.parameter.UninitializedTensorMixin
+    states = _tensors_in([list(o.state.values()) for o in optimizers.values()])
+    known = [p for p in parameters.values() if not isinstance(p, lazy)]
+    return {
+        "rng": _sha(torch.random.get_rng_state().numpy().tobytes()),
+        "parameters": sorted(_tensor_sha(p) for p in known),
+        "gradients": sorted(_tensor_sha(p.grad) for p in known if p.grad is not None),
+        "optimizer": sorted(
+            _tensor_sha(t) for o in optimizers.values() for t in _tensors_in(list(o.state.values()))
+        ),
+    }
+
+
+def _digest(kept):
+    import random
+
+    result = {"random": _sha(repr(random.getstate()).encode())}
+    if "numpy" in sys.modules and hasattr(sys.modules["numpy"], "random"):
+        result["numpy"] = _sha(repr(sys.modules["numpy"].random.get_state(legacy=False)).encode())
+    if "torch" in sys.modules and hasattr(sys.modules["torch"], "nn"):
+        result["torch"] = _torch_state(kept)
+    return result
+
+
+def _keep_optimizers(kept):
+    """What a function made is gone at the end of the script: its optimizers, and so their parameters, are kept."""
+    import importlib.abc
+    import importlib.machinery
+
+    class Loader(importlib.abc.Loader):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def create_module(self, spec):
+            return self.inner.create_module(spec)
+
+        def exec_module(self, module):
+            self.inner.exec_module(module)
+            original = module.Optimizer.__init__
+
+            def __init__(self, *args, **kwargs):
+                original(self, *args, **kwargs)
+                kept.append(self)
+
+            module.Optimizer.__init__ = __init__
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    class Finder(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name != "torch.optim.optimizer":
+                return None
+            spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = Loader(spec.loader)
+            return spec
+
+    sys.meta_path.insert(0, Finder())
+
+
+def _install():
+    target = os.environ.pop("STEPDBG_TEST_DIGEST", None)
+    if target is None or not _wanted():
+        return
+    import atexit
+    import json
+
+    kept = []
+    pid = os.getpid()
+    _keep_optimizers(kept)
+
+    def write():
+        if os.getpid() == pid:
+            text = json.dumps(_digest(kept), indent=1)
+            with open(target, "w", encoding="utf-8") as file:  # noqa: PTH123  (pathlib is the script's to import)
+                file.write(text)
+
+    atexit.register(write)
+
+
+_install()
