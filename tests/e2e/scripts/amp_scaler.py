@@ -1,4 +1,4 @@
-"""Autocast to bfloat16 with a GradScaler: unscale, clip, step, update; one iteration overflows and is skipped."""
+"""Autocast to bfloat16 with a GradScaler: unscale, clip, step, update; one iteration overflows."""
 
 # e2e: keys="n n n n n n n i i c"
 
@@ -25,6 +25,5 @@ for iteration in range(6):
     norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     scaler.step(optimizer)
     scaler.update()
-    print(
-        f"iteration {iteration}  loss {loss.item():.6f}  norm {norm.item():.6f}  scale {scaler.get_scale():.0f}"
-    )
+    scale = scaler.get_scale()
+    print(f"iteration {iteration}  loss {loss.item():.6f}  norm {norm.item():.6f}  scale {scale:.0f}")

@@ -1,4 +1,4 @@
-"""A module with a __call__ of its own, one that is called through .forward(), and one called inside another's."""
+"""A module with a __call__ of its own, and one that is called through .forward()."""
 
 # e2e: keys="n n n n i c"
 

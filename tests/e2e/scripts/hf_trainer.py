@@ -1,4 +1,4 @@
-"""transformers.Trainer on a tiny GPT-2 made from its config: two epochs, accumulation of 2, nothing downloaded."""
+"""transformers.Trainer on a tiny GPT-2 made from its config: two epochs, accumulation of 2, no download."""
 
 # e2e: frameworks timeout=120
 # e2e: keys="n n i c"

@@ -1,4 +1,4 @@
-"""A submodule raises in its forward (caught, its traceback printed), then a loss raises and nobody catches it."""
+"""A submodule raises in its forward (caught, traceback printed), then a loss raises and nobody catches it."""
 
 # e2e: exit=1 raises keys="n n c"
 

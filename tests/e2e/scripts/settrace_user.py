@@ -1,4 +1,4 @@
-"""The script traces its own calls with sys.settrace and profiles them: what it counts is what it counts bare."""
+"""The script traces its own calls with sys.settrace: what it counts is what it counts bare."""
 
 # e2e: keys="n n n i c"
 

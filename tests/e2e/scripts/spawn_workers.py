@@ -1,4 +1,4 @@
-"""Spawned processes that import this file again: a pool that prepares the data, and a DataLoader's workers."""
+"""Spawned processes that import this file again: a pool that prepares data, and a DataLoader's workers."""
 
 # e2e: timeout=120
 

@@ -1,4 +1,4 @@
-"""Looking must not touch: spectral norm iterates when its weight is read, and lazy layers have no shape yet."""
+"""Looking must not touch: reading a spectral norm's weight iterates it, lazy layers have no shape yet."""
 
 # e2e: keys="n n n n i c"
 

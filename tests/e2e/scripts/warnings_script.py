@@ -1,4 +1,4 @@
-"""Warnings that name the line which caused them: their file and line must be the script's, as in a bare run."""
+"""Warnings name the line which caused them: file and line must be the script's, as in a bare run."""
 
 # e2e: keys="n n n i c"
 

@@ -1,4 +1,4 @@
-"""Run as `python -m pkg_train`: relative imports, arguments, and what the program can see of how it was started."""
+"""Run as `python -m pkg_train`: relative imports, arguments, and how the program sees that it was started."""
 
 # e2e: module=pkg_train args="--steps 4 --name 'two words'"
 
