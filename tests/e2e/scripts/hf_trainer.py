@@ -58,10 +58,4 @@ with tempfile.TemporaryDirectory() as folder:
     trainer.train()
 
 for entry in trainer.state.log_history:
-    print(
-        {
-            key: entry[key]
-            for key in ("step", "loss", "eval_loss", "grad_norm", "learning_rate")
-            if key in entry
-        }
-    )
+    print({key: entry[key] for key in ("step", "loss", "eval_loss", "grad_norm") if key in entry})
