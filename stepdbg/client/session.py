@@ -101,9 +101,10 @@ class Session(ABC):
 
     async def write_console(self, data: bytes) -> None:
         """Send `data` to the script's standard input."""
+        del data
         raise SessionClosedError("this session has no console: the script's input is the host program's")
 
-    def resize_console(self, columns: int, rows: int) -> None:
+    def resize_console(self, columns: int, rows: int) -> None:  # noqa: B027  (a session without a console has none)
         """Tell the script's terminal its size in characters."""
 
     def emit(self, event: Event) -> None:
@@ -144,7 +145,8 @@ class Session(ABC):
 
     def resume(self, action: m.Action) -> None:
         """Let the stopped script go on. Raises SessionClosedError when it is not stopped, RequestError for a skip
-        of a phase that cannot be skipped; then nothing was sent."""
+        of a phase that cannot be skipped; then nothing was sent.
+        """
         if self.stop is None:
             raise SessionClosedError("the script is not stopped")
         upcoming = self.stop.next

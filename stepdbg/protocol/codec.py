@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar, Union
 
 from stepdbg.errors import LocalProtocolError, RemoteProtocolError
@@ -72,7 +72,8 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(cls: type[T], plain: Any) -> T:
     """The dataclass `cls` from its plain form. Raises RemoteProtocolError naming the field that does not fit."""
-    result: T = _decoder(cls)(plain)
+    build: Callable[[Any], Decoder] = _decoder
+    result: T = build(cls)(plain)
     return result
 
 
@@ -84,7 +85,7 @@ class _MismatchError(Exception):
         self.path: list[str] = []
 
 
-@lru_cache(maxsize=None)
+@cache
 def _decoder(cls: type[Any]) -> Decoder:
     inner = _build(cls)
 
@@ -214,7 +215,7 @@ def _record(cls: type[Any]) -> Decoder:
             raise _MismatchError(f"expected an object, got {type(plain).__name__}")
         missing = needed - plain.keys()
         if missing:
-            raise _MismatchError(f"{sorted(missing)[0]!r} is missing")
+            raise _MismatchError(f"{min(missing)!r} is missing")
         values = {}
         for name, element in plain.items():
             if name not in fields:

@@ -210,7 +210,8 @@ class ParameterPage:
 @dataclass(frozen=True)
 class TensorStats:
     """Summary of one tensor. min/max/mean/std/norm/histogram are over the finite elements, in float64 or float32
-    accumulation; std is the population one (correction 0). None where no finite element exists."""
+    accumulation; std is the population one (correction 0). None where no finite element exists.
+    """
 
     numel: int
     min: float | None

@@ -50,8 +50,8 @@ _STAY_ANSWERS: tuple[type[Any], ...] = (m.Reply, m.Failed, m.Warned)
 _AGENT_SAYS: dict[State, dict[type[Any], State]] = {
     State.STARTING: {m.Hello: State.RUNNING},
     State.RUNNING: {m.Progress: State.RUNNING, m.Warned: State.RUNNING, m.Stopped: State.STOPPED},
-    State.STOPPED: {kind: State.STOPPED for kind in _STAY_ANSWERS},
-    State.RESUMING: {**{kind: State.RESUMING for kind in _STAY_ANSWERS}, m.Continued: State.RUNNING},
+    State.STOPPED: dict.fromkeys(_STAY_ANSWERS, State.STOPPED),
+    State.RESUMING: {**dict.fromkeys(_STAY_ANSWERS, State.RESUMING), m.Continued: State.RUNNING},
     State.CLOSED: {},
 }
 
@@ -62,7 +62,7 @@ _CLIENT_SAYS: dict[State, dict[type[Any], State]] = {
         m.Pause: State.STOPPED,
         m.Resume: State.RESUMING,
         m.Detach: State.RUNNING,
-        **{kind: State.STOPPED for kind in m.QUERIES},
+        **dict.fromkeys(m.QUERIES, State.STOPPED),
     },
     State.RESUMING: {m.Pause: State.RESUMING},
     State.CLOSED: {},
@@ -90,9 +90,7 @@ class SessionState:
         """Note that the connection is gone; nothing may be said from now on."""
         self.state = State.CLOSED
 
-    def _apply(
-        self, table: dict[State, dict[type[Any], State]], message: Any, error: type[ProtocolError]
-    ) -> None:
+    def _apply(self, table: dict[State, dict[type[Any], State]], message: Any, error: type[ProtocolError]) -> None:
         target = table[self.state].get(type(message))
         if target is None:
             raise error(f"{type(message).__name__} may not be said while {self.state.value}")

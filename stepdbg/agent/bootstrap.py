@@ -1,0 +1,172 @@
+"""From the start of the script's process to its end: connects, instruments when torch comes, says goodbye.
+
+Order of events: `arm` runs before the script's first line and only leaves hooks behind. When the script imports torch,
+the agent says Hello and instruments it. An uncaught exception arrives through `sys.excepthook` (chained; or at exit
+from `sys.last_value` where the script has put its own hook in place), the normal end through `atexit`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import json
+import os
+import socket
+import sys
+import traceback
+from types import ModuleType, TracebackType
+from typing import Any
+
+from stepdbg import custom_phase
+from stepdbg.agent import frames
+from stepdbg.agent.importhook import PostImportHook
+from stepdbg.errors import RemoteProtocolError
+from stepdbg.protocol import VERSION, codec
+from stepdbg.protocol import messages as m
+
+_agent: Agent | None = None
+
+
+def arm(fd: int, settings: str) -> None:
+    """Make this the debugged process: `fd` is its end of the socket. Leaves the script to run."""
+    global _agent
+    fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    try:
+        sock = socket.socket(fileno=fd)
+        wanted = codec.from_plain(m.Settings, json.loads(settings))
+    except (OSError, ValueError, RemoteProtocolError):
+        return  # not ours after all: run bare
+    _agent = Agent(sock, wanted)
+    _agent.wait_for_torch()
+
+
+class Agent:
+    """Everything of ours in a debugged process."""
+
+    def __init__(self, sock: socket.socket, settings: m.Settings) -> None:
+        self._sock = sock
+        self._settings = settings
+        self._imports = PostImportHook()
+        self._control: Any = None
+        self._instruments: Any = None
+        self._tracker: Any = None
+        self._previous_hook = sys.excepthook
+        self._died = False
+        self._pid = os.getpid()
+        self._detached = False
+
+    def wait_for_torch(self) -> None:
+        """Leave the hooks that bring us back."""
+        sys.excepthook = self._excepthook
+        atexit.register(self._at_exit)
+        os.register_at_fork(after_in_child=self._in_child)
+        self._imports.when_imported("torch", self._torch_imported)
+
+    def connect(self, torch_version: str) -> None:
+        """Say Hello, without instrumenting anything yet."""
+        from stepdbg.agent.channel import Channel
+        from stepdbg.agent.control import Control
+        from stepdbg.agent.tracker import Tracker
+
+        self._tracker = Tracker()
+        self._control = Control(self._tracker, Channel(self._sock), self._settings)
+        self._tracker.control = self._control
+        self._tracker.armed = True
+        self._control.detached = self.remove
+        self._control.hello(
+            m.Hello(
+                version=VERSION,
+                pid=os.getpid(),
+                python=sys.executable,
+                python_version=sys.version.split()[0],
+                torch_version=torch_version,
+                argv=tuple(str(a) for a in getattr(sys, "argv", ())),
+            )
+        )
+
+    def instrument(self) -> None:
+        """Put the wrappers in. Needs torch."""
+        from stepdbg.agent.instrument import BUILT_IN_PHASES, Instruments
+
+        self._instruments = Instruments(self._tracker)
+        self._instruments.install()
+        self._control.known_optimizers = self._instruments.optimizers
+        custom_phase.observer = self._tracker
+        for mapping, required in ((BUILT_IN_PHASES, False), (self._settings.phases, True)):
+            for phase, functions in mapping.items():
+                for function in functions:
+                    self._await_function(phase, function, required)
+
+    def remove(self) -> None:
+        """Take everything out again; the script runs on bare."""
+        if self._detached:
+            return
+        self._detached = True
+        self._imports.close()
+        custom_phase.observer = None
+        if self._instruments is not None:
+            self._instruments.restore()
+        if sys.excepthook == self._excepthook:
+            sys.excepthook = self._previous_hook
+        atexit.unregister(self._at_exit)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _torch_imported(self, torch: ModuleType) -> None:
+        self.connect(str(getattr(torch, "__version__", "")))
+        self.instrument()
+        # Handlers run last in, first out: be before those that torch has just registered.
+        atexit.unregister(self._at_exit)
+        atexit.register(self._at_exit)
+
+    def _await_function(self, phase: str, function: str, required: bool) -> None:
+        module_name, _, path = function.partition(":")
+
+        def found(module: ModuleType) -> None:
+            from stepdbg.protocol.records import Phase
+
+            try:
+                self._instruments.name_phase(Phase(phase), path, module)
+            except LookupError as error:
+                if required:
+                    self._control.warn(f"phase {phase}: {error}")
+
+        self._imports.when_imported(module_name, found)
+
+    def _excepthook(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        trace = frames.clean_traceback(trace)
+        error.__traceback__ = trace
+        if not self._died and os.getpid() == self._pid and not self._detached:
+            self._died = True
+            self._post_mortem(error)
+        self._previous_hook(kind, error, trace)
+
+    def _post_mortem(self, error: BaseException) -> None:
+        if self._control is None:
+            self.connect("")
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        if "torch" in sys.modules:
+            self._control.post_mortem(error, text)
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self._pid or self._detached:
+            return
+        if self._control is None:
+            self.connect("")
+        error = getattr(sys, "last_value", None)
+        if not self._died and isinstance(error, BaseException):
+            # The script has put its own excepthook in the place of ours: it has printed, we stop all the same.
+            self._died = True
+            self._post_mortem(error)
+        elif not self._died:
+            self._control.finished()
+
+    def _in_child(self) -> None:
+        """A forked child runs bare: only the process that was started is debugged."""
+        if self._detached or os.getpid() == self._pid:
+            return
+        self._sock.close()
+        if self._tracker is not None:
+            self._tracker.armed = False
+            self._tracker.control = None
+        self.remove()

@@ -1,0 +1,311 @@
+"""When to stop, and what happens while stopped: the agent's half of the conversation.
+
+All of this runs in the script's own thread that reached the boundary, under one lock; there is no thread of the
+agent's own. Anything that goes wrong in here is reported to the screen and never reaches the script.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+from stepdbg.agent import frames
+from stepdbg.agent.channel import Channel, ChannelClosedError
+from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.quiet import quiet
+from stepdbg.agent.report import NotThereError, Remembered, Report, kind_of
+from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.protocol import codec
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import ExceptionInfo, Phase, RailStep, StopReason, StopRecord
+from stepdbg.protocol.states import State
+
+POLL_EVERY = 0.005
+"""Seconds between looks at the socket while running free: how late a pause may be noticed."""
+
+PROGRESS_EVERY = 0.1
+"""Seconds between Progress messages."""
+
+
+class SessionEndedError(BaseException):
+    """In process only: the screen has gone, and with it the reason to run on. Not an Exception, so that a training
+    loop's own `except Exception` does not swallow it.
+    """
+
+
+class Control:
+    """Decides at every boundary whether to stop, and serves the screen while stopped."""
+
+    def __init__(self, tracker: Tracker, channel: Channel, settings: m.Settings) -> None:
+        self.tracker = tracker
+        self.watch = LossWatch(tracker)
+        self.held = 0.0
+        """Seconds spent stopped, in all."""
+        self.on_gone: Callable[[], None] = end_this_process
+        """What to do when the screen is gone and the script shall not outlive it."""
+        self.detached: Callable[[], None] = lambda: None
+        """Called once when the script is let go: takes the instrumentation out."""
+        self.known_optimizers: Callable[[], list[Any]] = list
+        self.stops = 0
+        self._channel = channel
+        self._settings = settings
+        self._mode = m.Action.CONTINUE
+        self._stop_at: Phase | None = None
+        if settings.stop_at == "first":
+            self._mode = m.Action.NEXT
+        elif settings.stop_at != "never":
+            self._stop_at = Phase(settings.stop_at)
+        self._until_iteration = 0
+        self._pause = False
+        self._lock = threading.RLock()
+        self._began = perf_counter()
+        self._next_poll = 0.0
+        self._next_progress = 0.0
+        self._report: Remembered | None = None
+        self.watch.thorough = self._mode is m.Action.NEXT
+
+    def clock(self) -> float:
+        """Seconds that the script has run since the agent began, without the time held."""
+        return perf_counter() - self._began - self.held
+
+    def hello(self, hello: m.Hello) -> None:
+        """Say who we are; the first message."""
+        try:
+            self._channel.send(hello)
+        except ChannelClosedError:
+            self._gone()
+
+    def warn(self, text: str) -> None:
+        """One line for the user, at the next chance: while running at once, else it waits for nothing."""
+        with self._lock:
+            try:
+                self._channel.send(m.Warned(text))
+            except ChannelClosedError:
+                self._gone()
+
+    # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def boundary(self, active: Active, frame: FrameType) -> None:
+        """A phase is about to run: stop if due. May set `active.skipped`."""
+        mode = self._mode
+        if mode is m.Action.NEXT:
+            reason = StopReason.STEP if self.stops else StopReason.ENTRY
+        elif mode is m.Action.ITERATION and self.tracker.loop.iteration >= self._until_iteration:
+            reason = StopReason.STEP
+        elif self._stop_at is active.phase:
+            reason, self._stop_at = StopReason.BREAKPOINT, None
+        else:
+            now = perf_counter()
+            if now < self._next_poll:
+                return
+            with self._lock:
+                self._look(now)
+            if not self._pause:
+                return
+            reason = StopReason.PAUSE
+        if self.tracker.armed:
+            self._hold(reason, active, frames.of_call(frame), None)
+
+    def post_mortem(self, error: BaseException, text: str) -> None:
+        """The script dies of `error`: hold it once more, at the line that raised."""
+        info = ExceptionInfo(type(error).__name__, str(error), text)
+        self._hold(StopReason.EXCEPTION, None, frames.of_traceback(error.__traceback__), info)
+
+    def finished(self) -> None:
+        """The script has run to its end: hold it before teardown."""
+        self._hold(StopReason.FINISHED, None, [], None)
+
+    def _look(self, now: float) -> None:
+        """Read what the screen said meanwhile, and tell it how far we are."""
+        self._next_poll = now + POLL_EVERY
+        try:
+            while (message := self._channel.poll()) is not None:
+                if isinstance(message, m.Pause):
+                    self._pause = True
+                elif isinstance(message, m.Detach):
+                    self._let_go()
+                    return
+            if now >= self._next_progress and self._channel.state is State.RUNNING:
+                self._next_progress = now + PROGRESS_EVERY
+                self._channel.send(self._progress())
+        except ChannelClosedError:
+            self._gone()
+
+    def _progress(self) -> m.Progress:
+        loop, last = self.tracker.loop, self.tracker.last
+        loss = None
+        seen = self.watch.seen.ref() if self.watch.seen else None
+        if seen is not None and seen.device.type == "cpu":  # elsewhere reading it would wait for the device
+            with quiet():
+                found = self.watch.loss()
+            loss = found.value if found else None
+        return m.Progress(loop.iteration, loop.micro_batch, last.phase.value if last else "", loss, loop.rate())
+
+    # ── stopped ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hold(
+        self,
+        reason: StopReason,
+        active: Active | None,
+        stack: list[tuple[FrameType, int]],
+        exception: ExceptionInfo | None,
+    ) -> None:
+        if not self.tracker.armed:
+            return
+        local = self.tracker.local
+        closed, local.closed = local.closed, True
+        with self._lock:
+            began = perf_counter()
+            try:
+                self._pause = False
+                self.stops += 1
+                report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
+                with quiet():
+                    record = self._record(reason, active, report, exception)
+                self._channel.send(m.Stopped(record))
+                action = self._serve(report)
+                self._go_on(action, active)
+                self._report = report.remembered()
+            except ChannelClosedError:
+                self._gone()
+            finally:
+                local.closed = closed
+                self.held += perf_counter() - began
+
+    def _record(
+        self, reason: StopReason, active: Active | None, report: Report, exception: ExceptionInfo | None
+    ) -> StopRecord:
+        tracker, loop = self.tracker, self.tracker.loop
+        described, here = frames.describe(report.stack)
+        enclosing = [a for a in tracker.local.stack if a is not active]
+        last = tracker.last
+        ran = [report.run_of(last)] if last is not None else []
+        if active is not None and active.phase is Phase.BACKWARD and self.watch.inline is not None:
+            ran.append(self.watch.inline)
+        return StopRecord(
+            number=self.stops,
+            reason=reason,
+            iteration=loop.iteration,
+            micro_batch=loop.micro_batch,
+            just_ran=tuple(ran),
+            next=report.run_of(active, upcoming=True) if active is not None else None,
+            inside=tuple(report.run_of(a, upcoming=True) for a in enclosing),
+            rail=self._rail(active, report, exception),
+            loss=self.watch.loss(),
+            stack=described,
+            here=here,
+            thread=threading.current_thread().name,
+            elapsed=self.clock(),
+            rate=loop.rate(),
+            exception=exception,
+            note=self._note(reason),
+        )
+
+    def _note(self, reason: StopReason) -> str:
+        if self.tracker.loop.order or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
+            return ""
+        seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"
+        if "torch" not in sys.modules:
+            return f"{seen}. The script did not import torch."
+        return (
+            f"{seen}. Likely reasons: it trains in a child process, calls .forward() directly, or uses functions that "
+            "are not known as phases (name them with --phase step=pkg.mod:Class.method)."
+        )
+
+    def _rail(self, active: Active | None, report: Report, exception: ExceptionInfo | None) -> tuple[RailStep, ...]:
+        loop = self.tracker.loop
+        steps = []
+        passed_next = False
+        for _, station in loop.rail():
+            current = active is not None and station is active.station
+            run_now = station.iteration == loop.iteration and station.micro == loop.micro_batch and station.count > 0
+            if current:
+                state, passed_next = "next", True
+            elif station.failed and exception is not None:
+                state = "failed"
+            elif run_now or (station.iteration == loop.iteration and not passed_next):
+                state = "skipped" if station.skipped else "done"
+            else:
+                state = "ahead"
+            ahead = state == "ahead" and station.iteration != loop.iteration
+            steps.append(
+                RailStep(
+                    phase=station.phase,
+                    subject=report.subject_of(station),
+                    kind=kind_of(station),
+                    state=state,
+                    seconds=None if ahead or current else station.seconds,
+                    count=station.count if not current else station.count + 1,
+                    depth=station.depth,
+                    detail=station.detail,
+                )
+            )
+        return tuple(steps)
+
+    def _serve(self, report: Report) -> m.Action:
+        while True:
+            message = self._channel.wait()
+            if isinstance(message, m.Resume):
+                return message.action
+            if isinstance(message, m.Detach):
+                self._let_go()
+                return m.Action.CONTINUE
+            if isinstance(message, m.Pause):
+                continue
+            self._answer(report, message)
+
+    def _answer(self, report: Report, query: Any) -> None:
+        try:
+            with quiet():
+                answer = report.answer(query)
+            reply: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
+        except Exception as error:  # a probe that breaks is told of; the script is not touched
+            lines = str(error).strip().splitlines() or ["no message"]
+            prefix = "" if isinstance(error, NotThereError) else f"{type(error).__name__}: "
+            reply = m.Failed(query.id, prefix + lines[0])
+        self._channel.send(reply)
+
+    def _go_on(self, action: m.Action, active: Active | None) -> None:
+        if not self.tracker.armed:
+            return
+        if action is m.Action.SKIP and (active is None or not active.skippable):
+            action = m.Action.NEXT
+        if active is not None:
+            active.skipped = action is m.Action.SKIP
+        self._mode = m.Action.NEXT if action is m.Action.SKIP else action
+        self._until_iteration = self.tracker.loop.iteration + 1
+        self.watch.thorough = self._mode is not m.Action.CONTINUE
+        if self.watch.thorough:
+            self.watch.complete = True
+        self._next_progress = perf_counter() + PROGRESS_EVERY
+        self._channel.send(m.Continued(action))
+
+    # ── the end of the conversation ─────────────────────────────────────────────────────────────────────────
+
+    def _let_go(self) -> None:
+        """Run on bare from here."""
+        self.tracker.armed = False
+        self._report = None
+        self._channel.close()
+        self.detached()
+
+    def _gone(self) -> None:
+        """The screen's side is gone."""
+        self._let_go()
+        if self._settings.on_detach == "end":
+            self.on_gone()
+
+
+def end_this_process() -> None:
+    """End like a program whose terminal was closed: by SIGHUP, whatever handler the script has for it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGHUP)
+    os._exit(129)  # not the main thread, where handlers cannot be set: the status a shell shows for SIGHUP

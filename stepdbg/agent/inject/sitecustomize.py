@@ -1,0 +1,60 @@
+"""Found by Python at start-up because this folder stands first on PYTHONPATH: brings the agent into the script.
+
+It runs before the first line of the script, so it does as little as it can: it takes stepdbg's traces out of the
+environment and of `sys.path`, lets the next `sitecustomize` (the one that would have run) run, and leaves the rest to
+`stepdbg.agent.bootstrap`. Only the process that was handed the socket is debugged; every other one gets nothing.
+"""
+
+
+def _take_over() -> None:
+    import os
+    import sys
+
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  (pathlib is slow to import)
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+    fd = os.environ.pop("STEPDBG_FD", None)
+    settings = os.environ.pop("STEPDBG_SETTINGS", None)
+    before = os.environ.pop("STEPDBG_PYTHONPATH", None)
+    if before is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = before
+
+    # The name must be free for the next sitecustomize, and stay free when there is none, as in a bare run.
+    ours = sys.modules.pop("sitecustomize", None)
+    try:
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+    finally:
+        if fd is not None and settings is not None:
+            _load_agent(here, int(fd), settings)
+    del ours
+
+
+def _load_agent(here: str, fd: int, settings: str) -> None:
+    """Import `stepdbg.agent` from beside this folder, whether or not stepdbg is installed in this environment."""
+    import importlib.util
+    import os
+    import sys
+
+    package = os.path.dirname(os.path.dirname(here))  # noqa: PTH120
+    if "stepdbg" not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            "stepdbg",
+            os.path.join(package, "__init__.py"),  # noqa: PTH118
+            submodule_search_locations=[package],
+        )
+        if spec is None or spec.loader is None:
+            return
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["stepdbg"] = module
+        spec.loader.exec_module(module)
+    from stepdbg.agent import bootstrap
+
+    bootstrap.arm(fd, settings)
+
+
+_take_over()

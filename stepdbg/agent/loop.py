@@ -1,0 +1,197 @@
+"""The training loop as seen from its phases: iterations, micro-batches, and the stations of the rail.
+
+Pure bookkeeping, no torch. A *site* is where a phase is called from: (phase, code object, instruction). The order of
+the rail is the order in which sites were first entered, kept from iteration to iteration.
+
+An iteration ends when every optimizer known has stepped once; where one of them steps twice before the others, each
+step ends one from then on. A SCHEDULER phase right after still belongs to it. With no optimizer in sight, an
+iteration ends when a site comes round again after a backward. A micro-batch ends in the same way within an
+iteration.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stepdbg.protocol.records import Phase
+
+Site = tuple[Phase, Any, int]
+
+RATE_WINDOW = 20
+"""Iterations that the rate is measured over."""
+
+MAX_STATIONS = 200
+"""Sites kept for one iteration's rail; a loop that calls from more places than this shows the first ones."""
+
+
+class Station:
+    """One site of the loop and what is known of its runs in this iteration."""
+
+    __slots__ = (
+        "count",
+        "depth",
+        "detail",
+        "failed",
+        "iteration",
+        "kind",
+        "last_count",
+        "loss",
+        "loss_before",
+        "loss_place",
+        "micro",
+        "phase",
+        "seconds",
+        "skipped",
+        "subject",
+    )
+
+    def __init__(self, phase: Phase, depth: int) -> None:
+        self.phase = phase
+        self.depth = depth
+        self.subject: Any = None
+        """A weak reference to what is concerned, a plain string, or None."""
+        self.kind = ""
+        self.detail = ""
+        self.seconds: float | None = None
+        self.count = 0
+        self.last_count = 0
+        self.iteration = 0
+        self.micro = 0
+        self.skipped = False
+        self.failed = False
+        self.loss: float | None = None
+        """The loss read last of what this site made, and the one before it: for the trend."""
+        self.loss_before: float | None = None
+        self.loss_place: tuple[int, int] | None = None
+
+    def concerns(self, subject: Any) -> None:
+        """Remember what is concerned, without holding it."""
+        old = self.subject
+        if isinstance(old, weakref.ref) and old() is subject:
+            return
+        try:
+            self.subject = weakref.ref(subject)
+        except TypeError:
+            self.subject = None
+        self.kind = getattr(subject, "__name__", None) or type(subject).__name__
+
+    def what(self) -> Any:
+        """The object concerned while it is alive (or a custom phase's name), else None."""
+        return self.subject() if isinstance(self.subject, weakref.ref) else self.subject
+
+
+class Loop:
+    """Counts iterations and micro-batches, and learns the order of the loop's phases."""
+
+    def __init__(self) -> None:
+        self.iteration = 1
+        self.micro_batch = 1
+        self.stations: dict[Site, Station] = {}
+        self.order: list[Site] = []
+        self.backwards = 0
+        """BACKWARD phases since gradients were last cleared."""
+        self.ends: deque[float] = deque(maxlen=RATE_WINDOW + 1)
+        """Run-clock times at which iterations ended."""
+        self._previous: Site | None = None
+        self._in_micro: set[Site] = set()
+        self._had_backward = False
+        self._over = False
+        self._stepped: set[int] = set()
+        self._expected: set[int] | None = None
+        self._any_step = False
+        self.has_optimizers = False
+        """Whether an optimizer has been built: then only its steps end iterations."""
+
+    def enter(self, site: Site, depth: int, clock: float) -> Station:
+        """A phase at `site` begins, `depth` phases deep, at `clock` seconds of run time."""
+        if self._over and site[0] is not Phase.SCHEDULER:
+            self._next_iteration(clock)
+        elif site in self._in_micro and self._had_backward:
+            if self._any_step or self.has_optimizers:
+                self._next_micro()
+            else:
+                self._next_iteration(clock)
+        self._in_micro.add(site)
+        station = self.stations.get(site)
+        if station is None:
+            station = self._add(site, depth)
+        elif station.iteration != self.iteration:
+            station.last_count = station.count
+            station.count = 0
+            station.seconds = None
+            station.skipped = station.failed = False
+        station.iteration = self.iteration
+        station.micro = self.micro_batch
+        self._previous = site
+        return station
+
+    def left(self, station: Station, seconds: float) -> None:
+        """The phase at `station` has run for `seconds`."""
+        station.count += 1
+        station.seconds = seconds if station.seconds is None else station.seconds + seconds
+        if station.phase is Phase.BACKWARD and not station.skipped and not station.failed:
+            self._had_backward = True
+            self.backwards += 1
+
+    def cleared(self) -> None:
+        """Gradients were cleared."""
+        self.backwards = 0
+
+    def stepped(self, optimizer: int, known: Callable[[], Iterable[int]]) -> None:
+        """The optimizer with this id has stepped (or its step was left out by the gradient scaler).
+
+        `known`: the ids of all that exist, asked for at the first step.
+        """
+        self._any_step = True
+        if self._expected is None:
+            self._expected = {optimizer, *known()}
+        expected = self._expected
+        if optimizer in self._stepped or optimizer not in expected:
+            # The others do not step as often: from now on each step ends an iteration.
+            self._expected = {optimizer}
+            self._over = True
+            return
+        self._stepped.add(optimizer)
+        self._over = self._stepped >= expected
+
+    def rate(self) -> float | None:
+        """Iterations per second of run time, over the last ones; None before two have ended."""
+        if len(self.ends) < 2 or self.ends[-1] <= self.ends[0]:
+            return None
+        return (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
+
+    def rail(self) -> list[tuple[Site, Station]]:
+        """The stations of this iteration and those that the last one had beyond them, in loop order."""
+        oldest = self.iteration - 1
+        return [(s, self.stations[s]) for s in self.order if self.stations[s].iteration >= oldest]
+
+    def _next_iteration(self, clock: float) -> None:
+        self.iteration += 1
+        self.ends.append(clock)
+        self._over = False
+        self._stepped.clear()
+        stale = [s for s in self.order if self.stations[s].iteration < self.iteration - 1]
+        for site in stale:
+            del self.stations[site]
+            self.order.remove(site)
+        self._previous = None
+        self._next_micro()
+        self.micro_batch = 1
+
+    def _next_micro(self) -> None:
+        self.micro_batch += 1
+        self._in_micro.clear()
+        self._had_backward = False
+
+    def _add(self, site: Site, depth: int) -> Station:
+        station = Station(site[0], depth)
+        if len(self.order) < MAX_STATIONS:
+            self.stations[site] = station
+            at = self.order.index(self._previous) + 1 if self._previous in self.order else len(self.order)
+            if self._previous is None and self.iteration > 1:
+                at = 0
+            self.order.insert(at, site)
+        return station

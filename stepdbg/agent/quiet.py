@@ -1,0 +1,37 @@
+"""A context in which the agent may use torch without the script noticing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch.utils import _python_dispatch
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No graph is recorded, no mode or autocast of the script's sees our operations, no tracer our lines.
+
+    Nothing in here draws random numbers. Costs about 20 µs.
+    """
+    trace, profile = sys.gettrace(), sys.getprofile()
+    if trace is not None:
+        sys.settrace(None)
+    if profile is not None:
+        sys.setprofile(None)
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(torch._C.DisableTorchFunction())
+            stack.enter_context(_python_dispatch._disable_current_modes())
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            yield
+    finally:
+        if profile is not None:
+            sys.setprofile(profile)
+        if trace is not None:
+            sys.settrace(trace)

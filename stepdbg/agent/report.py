@@ -1,0 +1,413 @@
+"""One stop, and the answers to what the screen asks about it. Alive only while the script is held.
+
+What outlives the stop is in `Remembered`: plain data and weak references, for "changed since the last stop" and for
+showing a graph after its backward freed it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import linecache
+import time
+import tokenize
+import weakref
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from stepdbg.agent import graph, memory, naming, tensors
+from stepdbg.agent.loop import Station
+from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import (
+    GraphPage,
+    GraphRow,
+    MemoryRecord,
+    ParameterPage,
+    ParameterRow,
+    Phase,
+    PhaseRun,
+    SourceText,
+    ValuesRecord,
+)
+
+MAX_SOURCE = 2 * 1024 * 1024
+MAX_ROWS = 2000
+"""Rows of one page, at most."""
+
+_STARTED = time.time()
+
+
+class NotThereError(Exception):
+    """What was asked for does not exist; the message is for the user as it is."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a tensor looked like at a stop."""
+
+    ref: weakref.ref[Tensor]
+    version: int
+    pointer: int
+    norm: float | None
+
+    def differs(self, now: Mark) -> bool | None:
+        """Whether it was written, replaced or is of another norm; None where that cannot be told."""
+        if self.ref() is not now.ref() or (self.version, self.pointer) != (now.version, now.pointer):
+            return True
+        if self.norm is None or now.norm is None:
+            return None  # writes through `.data` leave the version alone: without two norms we do not know
+        return self.norm != now.norm
+
+
+@dataclass
+class Remembered:
+    """What one stop leaves to the next."""
+
+    values: dict[str, Mark] = field(default_factory=dict)
+    grads: dict[str, Mark | None] = field(default_factory=dict)
+    graph: graph.GraphData | None = None
+    graph_root: weakref.ref[Tensor] | None = None
+    graph_title: str = ""
+    graph_at: int = 0
+    graph_freed_by: int = 0
+
+
+class Report:
+    """Answers queries about one stop; every expensive part is made when first asked for."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        watch: LossWatch,
+        number: int,
+        stack: list[tuple[FrameType, int]],
+        optimizers: list[Any],
+        before: Remembered | None,
+    ) -> None:
+        self._tracker = tracker
+        self._watch = watch
+        self._number = number
+        self.stack = stack
+        self._optimizers = optimizers
+        self._before = before
+        self._next = Remembered()
+        self._marked = False
+        if before is not None:
+            self._next.graph, self._next.graph_root = before.graph, before.graph_root
+            self._next.graph_title, self._next.graph_at = before.graph_title, before.graph_at
+            self._next.graph_freed_by = before.graph_freed_by
+
+    @cached_property
+    def names(self) -> naming.Names:
+        """Everything nameable at this stop."""
+        called = [s.what() for _, s in self._tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
+        return naming.collect(
+            [frame for frame, _ in self.stack], [c for c in called if c is not None], self._optimizers
+        )
+
+    def run_of(self, active: Active, *, upcoming: bool = False) -> PhaseRun:
+        """The plain record of one phase."""
+        station = active.station
+        detail = active.detail
+        if not detail and active.phase is Phase.FORWARD and not active.grad:
+            detail = "no grad"
+        return PhaseRun(
+            phase=active.phase,
+            subject=self.subject_of(station),
+            kind=kind_of(station),
+            detail=detail,
+            seconds=None if upcoming else active.seconds,
+            skipped=active.skipped and not upcoming,
+            skippable=active.skippable,
+        )
+
+    def subject_of(self, station: Station) -> str:
+        """The user's name for what a station concerns: a module, an optimizer, the root of a backward."""
+        if station.phase is Phase.BACKWARD:
+            roots = [root for ref in self._watch.roots if (root := ref()) is not None]
+            return self.names.label(roots[0]) if roots else ""
+        what = station.what()
+        return what if isinstance(what, str) else self.names.label(what)
+
+    def remembered(self) -> Remembered:
+        """What the next stop may compare with."""
+        if self._marked:
+            for named in self.names.parameters:
+                self._next.values.setdefault(named.name, _mark(named.tensor, None))
+                grad = named.tensor.grad
+                self._next.grads.setdefault(named.name, None if grad is None else _mark(grad, None))
+        return self._next
+
+    def answer(self, query: Any) -> Any:
+        """The query's RESULT. Raises what its making raises; the caller turns that into Failed."""
+        if isinstance(query, m.GetParameters):
+            return self.parameters(query)
+        if isinstance(query, m.GetValues):
+            return self.values(query)
+        if isinstance(query, m.GetGraph):
+            return self.graph(query)
+        if isinstance(query, m.GetMemory):
+            return self.memory()
+        if isinstance(query, m.GetSource):
+            return source(query.file)
+        raise TypeError(f"no query: {type(query).__name__}")
+
+    # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parameters(self, query: m.GetParameters) -> ParameterPage:
+        """A page of rows, with the norms of these rows only."""
+        self._marked = True
+        everything = self.names.parameters
+        chosen = [p for p in everything if self._matches(p, query.pattern)]
+        start = max(0, query.offset)
+        page = chosen[start : start + min(max(0, query.count), MAX_ROWS)]
+        values = tensors.norms([p.tensor for p in page])
+        grads = [p.tensor.grad for p in page]
+        grad_norms = iter(tensors.norms([g for g in grads if g is not None]))
+        rows = tuple(
+            self._row(p, norm, grad, next(grad_norms) if grad is not None else None)
+            for p, norm, grad in zip(page, values, grads, strict=True)
+        )
+        gone = ""
+        if not everything:
+            gone = "no parameters: no module or optimizer is reachable from the script's variables here"
+            if not self.stack:
+                gone = "the script's functions have returned, and their variables with them: nothing is left to show"
+        return ParameterPage(self._number, start, len(chosen), len(everything), rows, gone)
+
+    def _matches(self, named: naming.Named, pattern: str) -> bool:
+        if not pattern:
+            return True
+        owner, kind = self.names.owners.get(id(named.tensor), ("nobody", ""))
+        texts = [named.name, *named.aliases, owner, kind, tensors.dtype_name(named.tensor)]
+        pattern = pattern.lower()
+        if any(c in pattern for c in "*?["):
+            return any(fnmatch.fnmatchcase(t.lower(), pattern) for t in texts)
+        return any(pattern in t.lower() for t in texts)
+
+    def _row(
+        self, named: naming.Named, norm: tensors.Norm, grad: Tensor | None, grad_norm: tensors.Norm | None
+    ) -> ParameterRow:
+        tensor = named.tensor
+        lazy = "lazy" in norm.note
+        mark = _mark(tensor, norm.value)
+        grad_mark = None if grad is None else _mark(grad, grad_norm.value if grad_norm else None)
+        self._next.values[named.name], self._next.grads[named.name] = mark, grad_mark
+        owner, owner_kind = self.names.owners.get(id(tensor), ("", ""))
+        recorded = self._next.graph
+        return ParameterRow(
+            name=named.name,
+            aliases=named.aliases,
+            shape=None if lazy else tuple(int(n) for n in tensor.shape),
+            dtype=tensors.dtype_name(tensor),
+            device=str(tensor.device),
+            numel=0 if lazy else tensor.numel(),
+            nbytes=0 if lazy else tensors.nbytes(tensor),
+            requires_grad=tensor.requires_grad,
+            owner=owner,
+            owner_kind=owner_kind,
+            value_norm=norm.value,
+            grad_norm=grad_norm.value if grad_norm else None,
+            grad=_grad_state(grad, grad_norm),
+            value_changed=self._changed(named.name, mark, value=True),
+            grad_changed=self._changed(named.name, grad_mark, value=False),
+            nonfinite=norm.nonfinite,
+            grad_nonfinite=grad_norm.nonfinite if grad_norm else 0,
+            grad_label=self._grad_label() if grad is not None else "",
+            reached=None if recorded is None else id(tensor) in recorded.leaves,
+            note=norm.note or (grad_norm.note if grad_norm else ""),
+        )
+
+    def _changed(self, name: str, now: Mark | None, *, value: bool) -> bool | None:
+        if self._before is None:
+            return None
+        before: dict[str, Any] = dict(self._before.values if value else self._before.grads)
+        if name not in before:
+            return None
+        then: Mark | None = before[name]
+        if then is None or now is None:
+            return then is not now
+        return then.differs(now)
+
+    def _grad_label(self) -> str:
+        """What the gradients' numbers are now, from the phases that ran since they were made."""
+        label = ""
+        for _, station in self._tracker.loop.rail():
+            if station.iteration != self._tracker.loop.iteration or not station.count or station.skipped:
+                continue
+            if station.phase is Phase.UNSCALE:
+                label = "unscaled"
+            elif station.phase is Phase.CLIP:
+                label = "clipped"
+            elif station.phase is Phase.BACKWARD and self._tracker.scaled_backward:
+                label = "scaled"
+        return label
+
+    # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def values(self, query: m.GetValues) -> ValuesRecord:
+        """One parameter's value and gradient."""
+        for named in self.names.parameters:
+            if query.name == named.name or query.name in named.aliases:
+                break
+        else:
+            raise NotThereError(f"no parameter is called {query.name} at this stop")
+        page = {
+            "row": query.row,
+            "column": query.column,
+            "rows": min(query.rows, 500),
+            "columns": min(query.columns, 200),
+            "bins": min(query.bins, 200),
+        }
+        grad = named.tensor.grad
+        return ValuesRecord(
+            stop=self._number,
+            name=named.name,
+            value=tensors.view(named.tensor, **page),
+            grad=None if grad is None else tensors.view(grad, **page),
+            grad_label="none" if grad is None else self._grad_label(),
+        )
+
+    # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def graph(self, query: m.GetGraph) -> GraphPage:
+        """A page of the tree; the graph is walked the first time it is asked for at a stop."""
+        note = self._walk()
+        keep = self._next
+        if keep.graph is None:
+            return GraphPage(self._number, 0, 0, (), "", "", None, False, 0, 0, (), note)
+        rows = _visible(keep.graph.rows, frozenset(query.folded), query.pattern)
+        start = max(0, query.offset)
+        return GraphPage(
+            stop=self._number,
+            offset=start,
+            total=len(rows),
+            rows=tuple(rows[start : start + min(max(0, query.count), MAX_ROWS)]),
+            root=keep.graph_title,
+            root_op=keep.graph.root_op,
+            recorded_at=keep.graph_at,
+            freed=self._watch.freed_by > keep.graph_freed_by,
+            nodes=keep.graph.nodes,
+            edges=keep.graph.edges,
+            reach=keep.graph.reach,
+            note=note,
+        )
+
+    def _walk(self) -> str:
+        """Record the graph of the newest root that is alive, unless that is the one at hand. Returns a remark."""
+        root, title, detail = self._root()
+        if root is None or root.grad_fn is None:
+            if self._next.graph is not None:
+                return ""
+            if root is not None:
+                return "no graph: what the model put out does not require grad (no_grad, or frozen parameters)"
+            return "no graph yet: no forward has run, or its output was not kept by the script"
+        held = self._next.graph_root() if self._next.graph_root is not None else None
+        if held is root and self._next.graph is not None:
+            return ""
+        known = memory.storages(self.names)
+        self._next.graph = graph.record([root.grad_fn], (title, detail), self.names, self._tracker.spans, known)
+        self._next.graph_root = weakref.ref(root)
+        self._next.graph_title, self._next.graph_at = title, self._number
+        # A graph first walked after its backward is a freed one from the start.
+        done = self._tracker.last is not None and self._tracker.last.phase is Phase.BACKWARD
+        freed = done and self._watch.freed_by > 0 and not self._watch.keeps_graph
+        self._next.graph_freed_by = self._watch.freed_by - (1 if freed else 0)
+        return ""
+
+    def _root(self) -> tuple[Tensor | None, str, str]:
+        watch = self._watch
+        seen = watch.seen
+        loss = seen.ref() if seen is not None else None
+        ungraphed: Tensor | None = None
+        for reference in reversed(watch.outputs):
+            output = reference()
+            if output is None:
+                continue
+            if output.grad_fn is None:
+                ungraphed = ungraphed if ungraphed is not None else output
+                continue
+            if output is loss and seen is not None:
+                return loss, "loss", seen.name
+            return output, "output", ""
+        return ungraphed, "output", ""
+
+    # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def memory(self) -> MemoryRecord:
+        """Bytes by category."""
+        return memory.account(
+            self.names,
+            self._watch.live_roots(),
+            self._tracker.loop.backwards,
+            self._number,
+            roots_complete=self._watch.complete,
+        )
+
+
+def kind_of(station: Station) -> str:
+    """The class or function of what a station concerns, as its user knows it."""
+    if station.phase is Phase.BACKWARD:
+        return "autograd.grad" if station.kind == "grad" else ""
+    return "DataLoader" if station.kind.endswith("DataLoaderIter") else station.kind
+
+
+def source(file: str) -> SourceText:
+    """The text of a source file as it is on disk now, or from where Python itself has it."""
+    if file.startswith("<"):
+        cached = linecache.cache.get(file)
+        text = "".join(cached[2]) if cached is not None and len(cached) == 4 else None
+        return SourceText(file, text, False, "" if text else "this code was not read from a file")
+    try:
+        changed = Path(file).stat().st_mtime > _STARTED
+        with tokenize.open(file) as handle:
+            text = handle.read(MAX_SOURCE)
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return SourceText(file, None, False, f"cannot be read: {error}")
+    return SourceText(file, text, changed)
+
+
+def _visible(rows: tuple[GraphRow, ...], folded: frozenset[int], pattern: str) -> list[GraphRow]:
+    if pattern:
+        wanted: set[int] = set()
+        above: list[GraphRow] = []
+        needle = pattern.lower()
+        for row in rows:
+            del above[row.depth :]
+            above.append(row)
+            if needle in f"{row.name} {row.detail}".lower():
+                wanted.update(r.index for r in above)
+        return [r for r in rows if r.index in wanted]
+    result = []
+    position = 0
+    while position < len(rows):
+        row = rows[position]
+        result.append(row)
+        position += 1 + (row.rows_below if row.index in folded else 0)
+    return result
+
+
+def _mark(tensor: Tensor, norm: float | None) -> Mark:
+    try:
+        version = tensor._version
+    except RuntimeError:
+        version = -1  # inference tensors keep no version
+    try:
+        pointer = tensor.data_ptr() if not tensor.is_sparse else 0
+    except (RuntimeError, NotImplementedError):
+        pointer = 0
+    return Mark(weakref.ref(tensor), version, pointer, norm)
+
+
+def _grad_state(grad: Tensor | None, norm: tensors.Norm | None) -> str:
+    if grad is None:
+        return "none"
+    if norm is None or norm.value is None:
+        return "unreadable"
+    return "sparse" if grad.is_sparse else "dense"

@@ -1,0 +1,187 @@
+"""The functions that stand in front of torch's, made to be invisible to the script.
+
+* Tracebacks. Python adds a frame to a traceback when an exception leaves it, but not again on a bare `raise`. So each
+  wrapper takes its own entry off in its `except` clause and re-raises: a caught and printed traceback is the bare
+  run's, letter for letter. (Python 3.10 keeps a second copy of the traceback; there only uncaught ones are clean.)
+* Warnings. `warnings.warn(stacklevel=2)` counts frames, but not those of files with "importlib" and "_bootstrap" in
+  their name (`warnings._is_internal_frame`). That is why this file has its name: warnings are attributed to the same
+  line of the script as in a bare run.
+* Compilers. `_torchdynamo_inline` and `__prepare_scriptable__` are torch's own ways for a wrapper to name the function
+  that should be compiled in its place; what `torch.compile` and `torch.jit.script` capture does not change.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stepdbg.agent.tracker import Tracker
+from stepdbg.protocol.records import Phase
+
+Function = Callable[..., Any]
+
+
+def phase_wrapper(
+    tracker: Tracker,
+    original: Function,
+    phase: Phase,
+    is_compiling: Callable[[], bool],
+    *,
+    method: bool,
+    skipped_result: Function | None = None,
+    passes: Callable[[Any], bool] | None = None,
+) -> Function:
+    """`original`, as the phase `phase`.
+
+    `method`: the first argument is what the phase concerns; otherwise the function itself is. `skipped_result` gives
+    the return value when the user skips the phase (None: it cannot be skipped). `passes(first_argument)` is true for
+    calls that are no phase of the loop (a scheduler's constructor).
+    """
+    local = tracker.local
+    skippable = skipped_result is not None
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if is_compiling() or local.closed or not tracker.armed or (passes is not None and passes(args[0])):
+            try:
+                return original(*args, **kwargs)
+            except BaseException as error:
+                _forget_this_frame(error)
+                raise
+        active = None
+        try:
+            subject = args[0] if method else original
+            active = tracker.enter(phase, subject, sys._getframe(1), skippable, args, kwargs)
+            if active is None:
+                return original(*args, **kwargs)
+            if active.skipped and skipped_result is not None:
+                tracker.leave(active, None, None)
+                return skipped_result(*args, **kwargs)
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            _forget_this_frame(error)
+            if active is not None:
+                tracker.leave(active, None, error)
+            raise
+        tracker.leave(active, result, None)
+        return result
+
+    call._torchdynamo_inline = original  # type: ignore[attr-defined]
+    call.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+    return call
+
+
+def module_call(
+    tracker: Tracker,
+    original: Function,
+    is_compiling: Callable[[], bool],
+    sequence_number: Callable[[], int],
+) -> Function:
+    """`torch.nn.Module.__call__`: a phase where user code calls a module, a span of sequence numbers elsewhere.
+
+    The path for a module inside another is the hot one: two calls to read the counter that autograd numbers its nodes
+    by, and an append when it has moved.
+    """
+    local = tracker.local
+    spans = tracker.spans
+
+    @functools.wraps(original)
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        if is_compiling() or not tracker.armed:
+            try:
+                return original(self, *args, **kwargs)
+            except BaseException as error:
+                _forget_this_frame(error)
+                raise
+        active = None
+        try:
+            if not local.closed:
+                active = tracker.enter_module(self, sys._getframe(1))
+            first = sequence_number()
+            result = original(self, *args, **kwargs)
+            last = sequence_number()
+            if last != first:
+                spans.append((first, last, id(self)))
+        except BaseException as error:
+            _forget_this_frame(error)
+            if active is not None:
+                tracker.leave(active, None, error)
+            raise
+        if active is not None:
+            tracker.leave(active, result, None)
+        return result
+
+    return __call__
+
+
+def optimizer_patch(original: Function, instrument_class: Callable[[Any], None]) -> Function:
+    """`Optimizer._patch_step_function`: torch calls it for every optimizer built, copied or unpickled."""
+
+    @functools.wraps(original)
+    def _patch_step_function(self: Any) -> None:
+        try:
+            original(self)
+            instrument_class(self)
+        except BaseException as error:
+            _forget_this_frame(error)
+            raise
+
+    return _patch_step_function
+
+
+def scheduler_init(original: Function, instrument_class: Callable[[Any], None]) -> Function:
+    """`LRScheduler.__init__`: the first time that a user's own subclass with its own `step` is seen."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            instrument_class(self)
+            original(self, *args, **kwargs)
+        except BaseException as error:
+            _forget_this_frame(error)
+            raise
+
+    return __init__
+
+
+def scaler_step(tracker: Tracker, original: Function) -> Function:
+    """`GradScaler.step`: no phase itself (the optimizer's step inside is), but it may leave that step out."""
+
+    @functools.wraps(original)
+    def step(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        before = tracker.steps_seen
+        try:
+            result = original(self, optimizer, *args, **kwargs)
+        except BaseException as error:
+            _forget_this_frame(error)
+            raise
+        if tracker.armed and tracker.steps_seen == before:
+            tracker.step_left_out(optimizer, sys._getframe(1))
+        return result
+
+    return step
+
+
+def scaler_scale(tracker: Tracker, original: Function) -> Function:
+    """`GradScaler.scale`: noted, so that gradients of the backward to come are labelled as scaled."""
+
+    @functools.wraps(original)
+    def scale(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = original(self, *args, **kwargs)
+            tracker.loss_scaled = self.is_enabled()
+        except BaseException as error:
+            _forget_this_frame(error)
+            raise
+        return result
+
+    return scale
+
+
+def _forget_this_frame(error: BaseException) -> None:
+    """Take the entry of the calling wrapper off the front of the traceback; call it in an `except` clause."""
+    trace = error.__traceback__
+    if trace is not None:
+        error.__traceback__ = trace.tb_next

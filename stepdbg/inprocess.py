@@ -1,0 +1,124 @@
+"""The agent and the screen in one process: a training function in a thread, over a socketpair.
+
+For pilot tests, notebooks and the Python API. The same agent, the same protocol and the same screen as for a script in
+its own process; only the console stays with the host program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from stepdbg import custom_phase
+from stepdbg.agent import frames
+from stepdbg.agent.channel import Channel
+from stepdbg.agent.control import Control, SessionEndedError
+from stepdbg.agent.instrument import Instruments
+from stepdbg.agent.tracker import Tracker
+from stepdbg.client.session import Exited, Session, SessionInfo
+from stepdbg.errors import SessionClosedError
+from stepdbg.protocol import VERSION
+from stepdbg.protocol import messages as m
+
+_in_use = threading.Lock()
+"""torch has one set of functions to wrap, so one session at a time."""
+
+
+class ThreadSession(Session):
+    """Runs `train` in a thread of this process and lets the screen step it.
+
+    When the screen goes while the function is held, the function is left by an exception (`SessionEndedError`). Raises
+    SessionClosedError from `start` while another in-process session runs.
+    """
+
+    def __init__(self, train: Callable[[], Any], settings: m.Settings | None = None, title: str | None = None) -> None:
+        name = title or str(getattr(train, "__name__", "train"))
+        super().__init__(SessionInfo(name, (), sys.executable, "this process", has_console=False))
+        self._train = train
+        self._settings = settings or m.Settings()
+        self.error: BaseException | None = None
+        """What the function raised, if anything."""
+        self._thread: threading.Thread | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended = threading.Event()
+
+    async def start(self) -> None:
+        """Instrument torch and start the thread."""
+        if not _in_use.acquire(blocking=False):
+            raise SessionClosedError("another in-process session is running: close it first")
+        self.pid = os.getpid()
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        self._tasks.append(asyncio.create_task(self.serve_connection(reader, writer)))
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(theirs, loop), name="train", daemon=True)
+        self._thread.start()
+
+    async def close(self, *, detach: bool = False) -> None:
+        """End the conversation and wait for the function to be left."""
+        if self._thread is None:
+            return
+        if detach and self._writer is not None:
+            try:
+                self._send(m.Detach())
+            except SessionClosedError:
+                pass
+        if self._writer is not None:
+            self._writer.close()
+        await asyncio.to_thread(self._ended.wait)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread = None
+        self.finish()
+
+    async def restarted(self) -> Session:
+        """A new session with the same function."""
+        await self.close()
+        return ThreadSession(self._train, self._settings, self.info.title)
+
+    def _run(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        tracker = Tracker()
+        instruments = Instruments(tracker)
+        control = Control(tracker, Channel(sock), self._settings)
+        control.on_gone = _leave
+        control.detached = instruments.restore
+        control.known_optimizers = instruments.optimizers
+        tracker.control = control
+        tracker.armed = True
+        code = 0
+        try:
+            instruments.install()
+            custom_phase.observer = tracker
+            version = sys.version.split()[0]
+            control.hello(m.Hello(VERSION, os.getpid(), sys.executable, version, torch.__version__, ()))
+            self._train()
+            control.finished()
+        except SessionEndedError:
+            code = 1
+        except BaseException as error:  # shown post-mortem, and kept for the host to raise
+            code, self.error = 1, error
+            error.__traceback__ = frames.clean_traceback(error.__traceback__)
+            text = "".join(traceback.format_exception(error))
+            try:
+                control.post_mortem(error, text)
+            except SessionEndedError:
+                pass
+        finally:
+            custom_phase.observer = None
+            instruments.restore()
+            sock.close()
+            _in_use.release()
+            self._ended.set()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.emit, Exited(code))
+
+
+def _leave() -> None:
+    raise SessionEndedError
