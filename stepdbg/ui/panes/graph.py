@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.widget import Widget
 
-from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
+from stepdbg.client.store import GraphTree, ParameterList, Recorded
 from stepdbg.protocol.messages import GetGraph
 from stepdbg.protocol.records import GraphRow
 from stepdbg.ui import format as fmt
@@ -28,8 +28,6 @@ class GraphPane(RecordedPane):
     TITLE = "Graph"
     QUERY = GetGraph
     HELP: ClassVar[str | None] = """\
-# Graph
-
 What `loss.backward()` will walk (or has walked), grouped by the module whose call made it. The title tells
 how many parameters of each root module the loss reaches; a module with `0/4` learns nothing from this loss.
 
@@ -71,10 +69,10 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_stop(self, view: View, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> bool:
         tree = recorded.graph
         wanted = tuple(sorted(self._folded)), self._pattern
-        if view.live and (tree is None or (tree.folded, tree.pattern) != wanted):
+        if self.live and (tree is None or (tree.folded, tree.pattern) != wanted):
             first = self.tree_list.window[0] if self._tree is not None else 0
             self._ask_rows(first, max(PAGE, 2 * self.tree_list.page))
         if tree is None:
@@ -82,7 +80,7 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         if self._folded and self._another_graph(tree):
             self._folded = frozenset()
             self._tree = tree
-            return self.show_stop(view, recorded)
+            return self.show_stop(recorded)
         self._tree = tree
         self.set_subtitle(self._title(tree))
         if tree.page.recorded_at is None or not tree.page.total:
@@ -154,7 +152,7 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
 
     def on_line_tree_folds_wanted(self, event: LineTree.FoldsWanted) -> None:
         event.stop()
-        if self.view is not None and self.view.live:
+        if self.live:
             self._folded = event.folded
             self.update_pane()
         else:

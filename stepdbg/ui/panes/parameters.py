@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.widget import Widget
 
-from stepdbg.client.store import ParameterList, Recorded, View
+from stepdbg.client.store import ParameterList, Recorded
 from stepdbg.protocol.messages import GetParameters
 from stepdbg.protocol.records import ParameterRow
 from stepdbg.ui import format as fmt
@@ -24,8 +24,6 @@ class ParametersPane(RecordedPane):
     TITLE = "Parameters"
     QUERY = GetParameters
     HELP: ClassVar[str | None] = """\
-# Parameters
-
 | column | meaning |
 |---|---|
 | **name** | as in `named_parameters()`, after the root module's name; `…` cuts it at the left |
@@ -68,9 +66,9 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_stop(self, view: View, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> bool:
         listing = recorded.parameters
-        if view.live and (listing is None or listing.pattern != self._pattern):
+        if self.live and (listing is None or listing.pattern != self._pattern):
             first = self.table.window[0]
             self.ask(GetParameters(0, first, max(2 * self.table.page, 20), self._pattern))
         if listing is None:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from stepdbg.client.store import Recorded, Status, View
+from stepdbg.client.store import Recorded, Status
 from stepdbg.protocol.messages import Query
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.pane import Pane
@@ -47,7 +47,12 @@ class RecordedPane(Pane):
         """The widgets below the sentence."""
         raise NotImplementedError
 
-    def show_stop(self, view: View, recorded: Recorded) -> bool:
+    @property
+    def live(self) -> bool:
+        """Whether the stop on screen can be asked for more."""
+        return self.view is not None and self.view.live
+
+    def show_stop(self, recorded: Recorded) -> bool:
         """Show what is recorded, and `ask` for what is not. False when there is nothing to show yet."""
         raise NotImplementedError
 
@@ -72,7 +77,7 @@ class RecordedPane(Pane):
             return
         view = self.view
         recorded = view.looking_at if view is not None else None
-        shown = view is not None and recorded is not None and self.show_stop(view, recorded)
+        shown = recorded is not None and self.show_stop(recorded)
         pending = not shown and self._awaits_answer()
         if not shown and not pending:
             self.clear()

@@ -1,0 +1,187 @@
+"""The user's source with the line about to run, and the call stack above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import ClassVar
+
+from textual.content import Content
+from textual.highlight import highlight
+from textual.widget import Widget
+
+from stepdbg.client.store import Recorded
+from stepdbg.protocol.messages import GetSource
+from stepdbg.protocol.records import Frame, SourceText, StopRecord
+from stepdbg.ui.panes.recorded import RecordedPane
+from stepdbg.ui.widgets.line_list import LineList, Span, Spans
+from stepdbg.ui.widgets.source_view import SourceView
+
+MOST_FRAMES = 5
+TAB = 8
+
+
+class StackList(LineList[Frame]):
+    """Frames, innermost first; those of libraries are dimmed and say so."""
+
+    here: int | None = None
+
+    def format_row(self, index: int, row: Frame) -> Spans:
+        mark: Span = ("▶ ", "name") if index == self.here else ("  ", "")
+        place = f"{PurePath(row.file).name}:{row.line}"
+        if row.is_user:
+            return [mark, (place, "name"), (f"  {row.function}", "")]
+        return [mark, (f"{place}  {row.function}  (library)", "guide")]
+
+
+class SourcePane(RecordedPane):
+    """Pane 5."""
+
+    NUMBER = "5"
+    TITLE = "Source"
+    QUERY = GetSource
+    HELP: ClassVar[str | None] = """\
+The file of the innermost frame of your code. `▶` marks the line about to run (after an exception: the line
+that raised), `▌` is the cursor. Below stands the call stack, innermost first; frames of libraries are
+dimmed and say *(library)*. Moving the cursor in the stack shows that frame's file.
+
+*changed on disk since the run began*: what you see is the file as it is now, not what runs.
+
+`/` jumps to the next line that contains the text, and once more to the one after it. `h` `l` left right
+shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `tab` goes to the stack.
+"""
+    DEFAULT_CSS = """
+    SourcePane StackList { height: 4; border-top: solid $border-blurred; }
+    """
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self.text = SourceView()
+        self.stack = StackList()
+        self._stop: StopRecord | None = None
+        self._frame: int | None = None
+        self._source: SourceText | None = None
+        self._shown: tuple[str, int] | None = None
+        self._lines: list[Content] = []
+        self._plain: list[str] = []
+
+    def content(self) -> Iterable[Widget]:
+        yield self.text
+        yield self.stack
+
+    # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def show_stop(self, recorded: Recorded) -> bool:
+        stop = recorded.stop
+        if stop is not self._stop:
+            self._stop = stop
+            self._frame = stop.here
+            self._shown = None
+            self._show_stack(stop)
+        frame = self.frame
+        if frame is None:
+            self.set_subtitle("")
+            return False
+        self.set_subtitle(f"{PurePath(frame.file).name}:{frame.line}")
+        source = self.view.sources.get(frame.file) if self.view is not None else None
+        if source is None:
+            self.ask(GetSource(0, frame.file))
+            return False
+        if source is not self._source:
+            self._load(source)
+        if source.text is None:
+            return False
+        if self._shown != (frame.file, frame.line):
+            self._shown = (frame.file, frame.line)
+            self.text.show_text(self._lines, frame.line - 1)
+            self.text.centre(frame.line - 1)
+        return True
+
+    def clear(self) -> None:
+        self._source = self._shown = None
+        self._lines, self._plain = [], []
+        self.text.show_text([], None)
+        if self.frame is None:
+            self._stop = None
+            self.stack.show({}, 0)
+
+    def why_empty(self) -> str:
+        if self._stop is not None:
+            frame = self.frame
+            if frame is None and self._stop.note:
+                return self._stop.note
+            if frame is None:
+                return "No line of your code is running at this stop."
+            if self._source is not None and self._source.file == frame.file and self._source.text is None:
+                return f"{frame.file}: {self._source.note or 'its source cannot be read'}"
+            if not self.live:
+                return f"{frame.file} has not been read: it was not looked at while the script stood there."
+        return super().why_empty()
+
+    def state_text(self) -> str:
+        if self._source is None:
+            return ""
+        parts = ["changed on disk since the run began"] if self._source.changed else []
+        parts += [self._source.note] if self._source.note else []
+        return " · ".join(parts)
+
+    @property
+    def frame(self) -> Frame | None:
+        """The frame whose file is shown."""
+        if self._stop is None or self._frame is None or not 0 <= self._frame < len(self._stop.stack):
+            return None
+        return self._stop.stack[self._frame]
+
+    def _show_stack(self, stop: StopRecord) -> None:
+        self.stack.here = stop.here
+        self.stack.styles.height = min(len(stop.stack), MOST_FRAMES) + 1
+        self.stack.display = bool(stop.stack)
+        self.stack.show(dict(enumerate(stop.stack)), len(stop.stack))
+        self.stack.go_to(stop.here or 0)
+
+    # ── text ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _load(self, source: SourceText) -> None:
+        """Show the plain text at once, and highlight it in a thread: that takes 2 µs a character."""
+        self._source = source
+        self._shown = None
+        text = (source.text or "").expandtabs(TAB)
+        self._plain = text.split("\n")
+        self._lines = [Content(line) for line in self._plain]
+        if text:
+            self.run_worker(self._highlight(source, text), group="highlight", exclusive=True)
+
+    async def _highlight(self, source: SourceText, text: str) -> None:
+        content = await asyncio.to_thread(highlight, text, language="python", tab_size=TAB)
+        self._highlighted(source, content.split("\n", allow_blank=True))
+
+    def _highlighted(self, source: SourceText, lines: list[Content]) -> None:
+        if source is self._source:
+            missing = [Content(line) for line in self._plain[len(lines) :]]
+            self._lines = [*lines, *missing][: len(self._plain)]
+            self.text.show_text(self._lines, self.text.here)
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def search(self, pattern: str) -> None:
+        """Go to the next line below the cursor that contains `pattern`, from the top again at the end."""
+        if not pattern or not self._plain:
+            return
+        wanted = pattern.lower()
+        count = len(self._plain)
+        order = ((self.text.cursor + step) % count for step in range(1, count + 1))
+        found = next((row for row in order if wanted in self._plain[row].lower()), None)
+        if found is None:
+            self.set_state(f"no line contains “{pattern}”")
+        else:
+            self.set_state()
+            self.text.centre(found)
+
+    def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
+        event.stop()
+        if event.list is self.stack:
+            self._frame = event.index
+            self.update_pane()
+
+    on_line_list_row_chosen = on_line_list_cursor_moved
