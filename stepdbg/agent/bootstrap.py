@@ -18,7 +18,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from stepdbg import custom_phase
-from stepdbg.agent import frames
+from stepdbg.agent import frames, hangup
 from stepdbg.agent.importhook import PostImportHook
 from stepdbg.errors import RemoteProtocolError
 from stepdbg.protocol import VERSION, codec
@@ -63,7 +63,7 @@ class Agent:
         self._imports.when_imported("torch", self._torch_imported)
 
     def connect(self, torch_version: str) -> None:
-        """Say Hello, without instrumenting anything yet."""
+        """Say Hello, without instrumenting anything yet. Needs torch."""
         from stepdbg.agent.channel import Channel
         from stepdbg.agent.control import Control
         from stepdbg.agent.tracker import Tracker
@@ -73,16 +73,7 @@ class Agent:
         self._tracker.control = self._control
         self._tracker.armed = True
         self._control.detached = self.remove
-        self._control.hello(
-            m.Hello(
-                version=VERSION,
-                pid=os.getpid(),
-                python=sys.executable,
-                python_version=sys.version.split()[0],
-                torch_version=torch_version,
-                argv=tuple(str(a) for a in getattr(sys, "argv", ())),
-            )
-        )
+        self._control.hello(_hello(torch_version))
 
     def instrument(self) -> None:
         """Put the wrappers in. Needs torch."""
@@ -142,22 +133,31 @@ class Agent:
         self._previous_hook(kind, error, trace)
 
     def _post_mortem(self, error: BaseException) -> None:
-        if self._control is None:
-            self.connect("")
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        if "torch" in sys.modules:
+        if self._control is None:
+            self._hold_without_torch(error, text)
+        else:
             self._control.post_mortem(error, text)
+
+    def _hold_without_torch(self, error: BaseException | None, text: str) -> None:
+        from stepdbg.agent import ending
+        from stepdbg.agent.channel import Channel
+
+        still_there = ending.hold(Channel(self._sock), _hello(""), error, text)
+        self.remove()
+        if not still_there and self._settings.on_detach == "end":
+            hangup.end_this_process()
 
     def _at_exit(self) -> None:
         if os.getpid() != self._pid or self._detached:
             return
-        if self._control is None:
-            self.connect("")
         error = getattr(sys, "last_value", None)
         if not self._died and isinstance(error, BaseException):
             # The script has put its own excepthook in the place of ours: it has printed, we stop all the same.
             self._died = True
             self._post_mortem(error)
+        elif self._control is None and not self._died:
+            self._hold_without_torch(None, "")
         elif not self._died:
             self._control.finished()
 
@@ -170,3 +170,14 @@ class Agent:
             self._tracker.armed = False
             self._tracker.control = None
         self.remove()
+
+
+def _hello(torch_version: str) -> m.Hello:
+    return m.Hello(
+        version=VERSION,
+        pid=os.getpid(),
+        python=sys.executable,
+        python_version=sys.version.split()[0],
+        torch_version=torch_version,
+        argv=tuple(str(a) for a in getattr(sys, "argv", ())),
+    )

@@ -6,9 +6,6 @@ agent's own. Anything that goes wrong in here is reported to the screen and neve
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -17,6 +14,7 @@ from typing import Any
 
 from stepdbg.agent import frames
 from stepdbg.agent.channel import Channel, ChannelClosedError
+from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.report import NotThereError, Remembered, Report, kind_of
@@ -211,8 +209,6 @@ class Control:
         if self.tracker.loop.order or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
             return ""
         seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"
-        if "torch" not in sys.modules:
-            return f"{seen}. The script did not import torch."
         return (
             f"{seen}. Likely reasons: it trains in a child process, calls .forward() directly, or uses functions that "
             "are not known as phases (name them with --phase step=pkg.mod:Class.method)."
@@ -300,12 +296,3 @@ class Control:
         self._let_go()
         if self._settings.on_detach == "end":
             self.on_gone()
-
-
-def end_this_process() -> None:
-    """End like a program whose terminal was closed: by SIGHUP, whatever handler the script has for it."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGHUP)
-    os._exit(129)  # not the main thread, where handlers cannot be set: the status a shell shows for SIGHUP

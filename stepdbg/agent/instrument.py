@@ -76,6 +76,7 @@ class Instruments:
         tracker.known_optimizers = lambda: [id(o) for o in self._optimizers]
         tracker.sequence_number = _get_sequence_nr
         tracker.grad_enabled = torch.is_grad_enabled
+        tracker.untouchable = _recording
         call = wrap.module_call(tracker, Module.__call__, self._is_compiling, _get_sequence_nr)
         self._set(Module, "__call__", call)
         _dynamo_skips(call)
@@ -217,6 +218,13 @@ def _norm_only(parameters: Any, max_norm: float = 0.0, *args: Any, **kwargs: Any
     with torch.no_grad():
         grads = [p.grad for p in parameters if p.grad is not None]
         return torch.nn.utils.get_total_norm(grads, *args, **kwargs)
+
+
+def _recording() -> bool:
+    """Whether every operation is being recorded into something of the script's: a jit trace or a CUDA graph."""
+    if torch._C._get_tracing_state() is not None:
+        return True
+    return "torch.cuda" in sys.modules and torch.cuda._initialized and torch.cuda.is_current_stream_capturing()
 
 
 def _in_constructor(scheduler: Any) -> bool:

@@ -57,6 +57,10 @@ class LossWatch:
         """A loss without a call of its own, noted at the backward that follows it."""
         self.freed_by: int = 0
         """Counts backward phases that freed their graph."""
+        self.scaled = False
+        """Whether the loss of the backward entered last was scaled by a GradScaler."""
+        self.grad_label = ""
+        """What the gradients are now: "", "scaled", "unscaled" or "clipped"."""
 
     def backward_begins(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str, station: Station) -> None:
         """A backward is entered with these arguments (`call[0]`: what it starts from)."""
@@ -90,8 +94,12 @@ class LossWatch:
         if phase is Phase.LOSS or phase is Phase.FORWARD:
             if error is None:
                 self._result(active, result)
-        elif phase is Phase.BACKWARD and error is None and not active.skipped and not self.keeps_graph:
-            self.freed_by += 1
+        elif error is None and not active.skipped:
+            if phase is Phase.BACKWARD:
+                self.grad_label = "scaled" if self.scaled else ""
+                self.freed_by += not self.keeps_graph
+            elif phase in _LABELS:
+                self.grad_label = _LABELS[phase]
 
     def _result(self, active: Active, result: Any) -> None:
         if isinstance(result, Tensor):
@@ -132,6 +140,9 @@ class LossWatch:
     def _place(self) -> tuple[int, int]:
         return (self._tracker.loop.iteration, self._tracker.loop.micro_batch)
 
+
+_LABELS = {Phase.UNSCALE: "unscaled", Phase.CLIP: "clipped", Phase.ZERO_GRAD: ""}
+"""What the gradients are called after a phase."""
 
 _RETAIN = {"Tensor.backward": 2, "backward": 2, "grad": 3}
 """Position of `retain_graph` among the arguments; `create_graph` follows it."""

@@ -7,19 +7,15 @@ showing a graph after its backward freed it.
 from __future__ import annotations
 
 import fnmatch
-import linecache
-import time
-import tokenize
 import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from torch import Tensor
 
-from stepdbg.agent import graph, memory, naming, tensors
+from stepdbg.agent import graph, memory, naming, sources, tensors
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
@@ -32,15 +28,11 @@ from stepdbg.protocol.records import (
     ParameterRow,
     Phase,
     PhaseRun,
-    SourceText,
     ValuesRecord,
 )
 
-MAX_SOURCE = 2 * 1024 * 1024
 MAX_ROWS = 2000
 """Rows of one page, at most."""
-
-_STARTED = time.time()
 
 
 class NotThereError(Exception):
@@ -155,7 +147,7 @@ class Report:
         if isinstance(query, m.GetMemory):
             return self.memory()
         if isinstance(query, m.GetSource):
-            return source(query.file)
+            return sources.read(query.file)
         raise TypeError(f"no query: {type(query).__name__}")
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
@@ -219,7 +211,7 @@ class Report:
             grad_changed=self._changed(named.name, grad_mark, value=False),
             nonfinite=norm.nonfinite,
             grad_nonfinite=grad_norm.nonfinite if grad_norm else 0,
-            grad_label=self._grad_label() if grad is not None else "",
+            grad_label=self._watch.grad_label if grad is not None else "",
             reached=None if recorded is None else id(tensor) in recorded.leaves,
             note=norm.note or (grad_norm.note if grad_norm else ""),
         )
@@ -234,20 +226,6 @@ class Report:
         if then is None or now is None:
             return then is not now
         return then.differs(now)
-
-    def _grad_label(self) -> str:
-        """What the gradients' numbers are now, from the phases that ran since they were made."""
-        label = ""
-        for _, station in self._tracker.loop.rail():
-            if station.iteration != self._tracker.loop.iteration or not station.count or station.skipped:
-                continue
-            if station.phase is Phase.UNSCALE:
-                label = "unscaled"
-            elif station.phase is Phase.CLIP:
-                label = "clipped"
-            elif station.phase is Phase.BACKWARD and self._tracker.scaled_backward:
-                label = "scaled"
-        return label
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,7 +249,7 @@ class Report:
             name=named.name,
             value=tensors.view(named.tensor, **page),
             grad=None if grad is None else tensors.view(grad, **page),
-            grad_label="none" if grad is None else self._grad_label(),
+            grad_label="none" if grad is None else self._watch.grad_label,
         )
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -356,21 +334,6 @@ def kind_of(station: Station) -> str:
     if station.phase is Phase.BACKWARD:
         return "autograd.grad" if station.kind == "grad" else ""
     return "DataLoader" if station.kind.endswith("DataLoaderIter") else station.kind
-
-
-def source(file: str) -> SourceText:
-    """The text of a source file as it is on disk now, or from where Python itself has it."""
-    if file.startswith("<"):
-        cached = linecache.cache.get(file)
-        text = "".join(cached[2]) if cached is not None and len(cached) == 4 else None
-        return SourceText(file, text, False, "" if text else "this code was not read from a file")
-    try:
-        changed = Path(file).stat().st_mtime > _STARTED
-        with tokenize.open(file) as handle:
-            text = handle.read(MAX_SOURCE)
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        return SourceText(file, None, False, f"cannot be read: {error}")
-    return SourceText(file, text, changed)
 
 
 def _visible(rows: tuple[GraphRow, ...], folded: frozenset[int], pattern: str) -> list[GraphRow]:

@@ -73,9 +73,10 @@ class Tracker:
         self.backward_threads: set[int] = set()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
+        self.untouchable: Callable[[], bool] = lambda: False
+        """Whether what runs now records every operation, ours too (jit tracing, CUDA graph capture)."""
         self.loss_scaled = False
-        """Whether a GradScaler has scaled a loss since the last backward; and whether that one was scaled."""
-        self.scaled_backward = False
+        """Whether a GradScaler has scaled a loss since the last backward."""
         self._iteration = 1
         self._iteration_began_at = 0
         self.is_criterion: Callable[[Any], bool] = lambda _module: False
@@ -98,7 +99,7 @@ class Tracker:
         stack = self.local.stack
         if stack and phase is Phase.STEP and any(a.phase is Phase.STEP for a in stack):
             return None
-        if self.backward_threads and self._in_engine_thread():
+        if self.untouchable() or (self.backward_threads and self._in_engine_thread()):
             return None
         control = self.control
         if control is None:
@@ -115,7 +116,7 @@ class Tracker:
             active.grad = self.grad_enabled()
             station.detail = "" if active.grad else "no grad"
         elif phase is Phase.BACKWARD:
-            self.scaled_backward, self.loss_scaled = self.loss_scaled, False
+            control.watch.scaled, self.loss_scaled = self.loss_scaled, False
             self.backward_threads.add(threading.get_ident())
             control.watch.backward_begins(args, kwargs, subject.__qualname__, station)
         stack.append(active)
@@ -181,6 +182,11 @@ class Tracker:
         self.leave(token, None, error)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def step_inside(self, optimizer: Any) -> None:
+        """An optimizer steps inside another phase (in a backward hook): no stop, but it is its step."""
+        if any(active.phase is Phase.BACKWARD for active in self.local.stack):
+            self._stepped(optimizer)
 
     def step_left_out(self, optimizer: Any, frame: FrameType) -> None:
         """`GradScaler.step` found inf or NaN gradients and did not call `optimizer.step()`: counts as its step."""

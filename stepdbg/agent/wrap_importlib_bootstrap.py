@@ -46,7 +46,10 @@ def phase_wrapper(
     def call(*args: Any, **kwargs: Any) -> Any:
         if is_compiling() or local.closed or not tracker.armed or (passes is not None and passes(args[0])):
             try:
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
+                if phase is Phase.STEP and tracker.armed and not is_compiling():
+                    tracker.step_inside(args[0])
+                return result
             except BaseException as error:
                 _forget_this_frame(error)
                 raise
