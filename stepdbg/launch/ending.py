@@ -66,3 +66,5 @@ async def end_family(leader: int, ended: asyncio.Event) -> None:
     # Workers may have been started, or left, since the first look.
     left = alive({p.pid: p for p in [*members, *family(leader)]}.values())
     send(left, signal.SIGKILL)
+    if left:
+        await asyncio.to_thread(psutil.wait_procs, left, GRACE)

@@ -28,16 +28,25 @@ _MARK = "stepdbg-probe:"
 # Packages are looked through without running their `__init__`; only where that does not lead to the module (a
 # package that makes its own path) is it imported, as `python -m` itself would do.
 _PROBE = """
-import importlib.machinery, importlib.util, json, sys
+import importlib.machinery, importlib.util, json, os, sys
+
+def inside(name, places):
+    try:
+        return importlib.machinery.PathFinder.find_spec(name, places)
+    except KeyError:
+        # A folder without __init__ looks for its parent among the imported modules, where it is not.
+        folders = [os.path.join(place, name.rpartition(".")[2]) for place in places]
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [folder for folder in folders if os.path.isdir(folder)]
+        return spec
 
 def locate(name):
     parts = name.split(".")
-    spec, path = importlib.util.find_spec(parts[0]), None
+    spec = importlib.util.find_spec(parts[0])
     for depth in range(1, len(parts)):
         if spec is None or spec.submodule_search_locations is None:
             return None
-        path = list(spec.submodule_search_locations)
-        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[: depth + 1]), path)
+        spec = inside(".".join(parts[: depth + 1]), list(spec.submodule_search_locations))
     return spec
 
 def look(name):
@@ -49,8 +58,7 @@ def look(name):
         return "missing"
     if spec.submodule_search_locations is None:
         return "module"
-    where = list(spec.submodule_search_locations)
-    main = importlib.machinery.PathFinder.find_spec(name + ".__main__", where)
+    main = inside(name + ".__main__", list(spec.submodule_search_locations))
     return "package without __main__" if main is None else "package"
 
 answer = {"version": list(sys.version_info[:2]), "torch": importlib.util.find_spec("torch") is not None}

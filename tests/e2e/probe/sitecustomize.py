@@ -65,9 +65,7 @@ def _torch_state(kept):
         "rng": _sha(torch.random.get_rng_state().numpy().tobytes()),
         "parameters": sorted(_tensor_sha(p) for p in known),
         "gradients": sorted(_tensor_sha(p.grad) for p in known if p.grad is not None),
-        "optimizer": sorted(
-            _tensor_sha(t) for o in optimizers.values() for t in _tensors_in(list(o.state.values()))
-        ),
+        "optimizer": sorted(_tensor_sha(t) for t in states),
     }
 
 
@@ -75,15 +73,18 @@ def _digest(kept):
     import random
 
     result = {"random": _sha(repr(random.getstate()).encode())}
-    if "numpy" in sys.modules and hasattr(sys.modules["numpy"], "random"):
-        result["numpy"] = _sha(repr(sys.modules["numpy"].random.get_state(legacy=False)).encode())
+    if "numpy.random" in sys.modules:
+        state = sys.modules["numpy.random"].get_state()
+        result["numpy"] = _sha(
+            repr([list(part) if hasattr(part, "tolist") else part for part in state]).encode()
+        )
     if "torch" in sys.modules and hasattr(sys.modules["torch"], "nn"):
         result["torch"] = _torch_state(kept)
     return result
 
 
-def _keep_optimizers(kept):
-    """What a function made is gone at the end of the script: its optimizers, and so their parameters, are kept."""
+def _after_import(actions):
+    """Call `actions[name](module)` once the module of that name has been imported."""
     import importlib.abc
     import importlib.machinery
 
@@ -96,20 +97,14 @@ def _keep_optimizers(kept):
 
         def exec_module(self, module):
             self.inner.exec_module(module)
-            original = module.Optimizer.__init__
-
-            def __init__(self, *args, **kwargs):
-                original(self, *args, **kwargs)
-                kept.append(self)
-
-            module.Optimizer.__init__ = __init__
+            actions[module.__name__](module)
 
         def __getattr__(self, name):
             return getattr(self.inner, name)
 
     class Finder(importlib.abc.MetaPathFinder):
         def find_spec(self, name, path=None, target=None):
-            if name != "torch.optim.optimizer":
+            if name not in actions:
                 return None
             spec = importlib.machinery.PathFinder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
@@ -119,21 +114,41 @@ def _keep_optimizers(kept):
     sys.meta_path.insert(0, Finder())
 
 
+def _keep_optimizers(kept):
+    """Keep what a function makes: its optimizers, and so their parameters, would be gone at the script's end."""
+
+    def act(module):
+        original = module.Optimizer.__init__
+
+        def __init__(self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            kept.append(self)
+
+        module.Optimizer.__init__ = __init__
+
+    return act
+
+
 def _install():
+    if not _wanted():
+        return
     target = os.environ.pop("STEPDBG_TEST_DIGEST", None)
-    if target is None or not _wanted():
+    if target is None:
         return
     import atexit
     import json
+    import random
 
     kept = []
     pid = os.getpid()
-    _keep_optimizers(kept)
+    # These two begin with what the system calls random: a script that does not seed them could not be compared.
+    random.seed(0)
+    _after_import({"numpy.random": lambda m: m.seed(0), "torch.optim.optimizer": _keep_optimizers(kept)})
 
     def write():
         if os.getpid() == pid:
             text = json.dumps(_digest(kept), indent=1)
-            with open(target, "w", encoding="utf-8") as file:  # noqa: PTH123  (pathlib is the script's to import)
+            with open(target, "w", encoding="utf-8") as file:  # noqa: PTH123  (the script imports pathlib, or not)
                 file.write(text)
 
     atexit.register(write)
