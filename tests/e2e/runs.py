@@ -57,9 +57,7 @@ def stepdbg(folder: Path, *options: str) -> list[str]:
 def bare(script: Script, folder: Path) -> Result:
     """Run the script as the user would, on a terminal."""
     digest = folder / "bare.json"
-    terminal = Terminal(
-        [sys.executable, *script.command], script.cwd, environment(folder, digest), script.timeout
-    )
+    terminal = Terminal([sys.executable, *script.command], script.cwd, environment(folder, digest), script.timeout)
     try:
         if script.prompt:
             while script.prompt.encode() not in terminal.raw:
@@ -121,10 +119,12 @@ def _type(terminal: Terminal, script: Script, output: Path) -> None:
         if not asked(text):
             terminal.press("c")
             terminal.wait(lambda text: asked(text) or HELD.search(text) is None, "prompt")
-    terminal.press("6")
-    terminal.wait_for("input|stdin")
+    terminal.press_until_changed("6", "6 Console")
+    terminal.press_until_changed("\t", "input for the script")
     terminal.press(script.stdin.replace("\n", "\r"))
-    terminal.press("\x1b")
+    # Out of the input line again, and only then the keys: letters right after an escape would be read as one key.
+    terminal.wait_for(re.escape(script.stdin.splitlines()[-1]))
+    terminal.press_until_changed("\x1b", "input for the script")
 
 
 def family(folder: Path) -> dict[int, str]:

@@ -60,6 +60,20 @@ class Terminal:
     def wait_for(self, pattern: str) -> str:
         return self.wait(lambda text: re.search(pattern, text) is not None, f"/{pattern}/ on the screen")
 
+    def look(self, text: str) -> tuple[object, ...]:
+        """Colours and style of the first letter of `text` on the screen: the focus shows in them."""
+        for row, line in enumerate(self.screen.display):
+            if (column := line.find(text)) >= 0:
+                cell = self.screen.buffer[row][column]
+                return (cell.fg, cell.bg, cell.bold, cell.reverse)
+        return ()
+
+    def press_until_changed(self, key: str, text: str) -> None:
+        """Press a key that changes how `text` looks, and wait until it does."""
+        before = self.look(text)
+        self.press(key)
+        self.wait(lambda _text: self.look(text) != before, f"change of {text!r} after {key!r}")
+
     def wait_end(self) -> int:
         """Until the program has ended; its status as a shell shows it."""
         while not self.ended:
