@@ -57,7 +57,7 @@ line that contains the text.
     ConsolePane > .console--sentence { height: auto; padding: 0 1; color: $foreground 70%; display: none; }
     ConsolePane.-silent > .console--sentence { display: block; }
     ConsolePane > InputLine {
-        height: 1; border: none; padding: 0 1; background: $boost;
+        height: 1; border: none; padding: 0 1; background: $panel;
         &:focus { border: none; background: $boost; }
     }
     ConsolePane.-no-console > InputLine { display: none; }
@@ -67,7 +67,9 @@ line that contains the text.
         super().__init__(id=id, classes=classes)
         self.terminal = Terminal()
         self.output = TerminalView(self.terminal)
-        self.input = InputLine(placeholder="input for the script", compact=True, select_on_focus=False)
+        self.input = InputLine(
+            placeholder="input for the script: enter sends", compact=True, select_on_focus=False
+        )
         self._sentence = Static("", classes="console--sentence", markup=False)
         self._console_size = (0, 0)
         self._found: int | None = None

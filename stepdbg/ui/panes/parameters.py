@@ -33,8 +33,9 @@ class ParametersPane(RecordedPane):
 | **g is** | what the gradient's numbers are: scaled (by GradScaler), unscaled, clipped |
 | **changed** | since the stop before: `value`, `grad`, both, `–` neither, `?` no earlier record |
 | **owner** | the optimizer and its parameter group; `nobody`: no optimizer will ever step it |
-| **graph** | `● reached` by the loss, `○ not in the graph`, blank: no graph recorded |
-| **state** | NaN and Inf elements, `frozen` (takes no gradient), or a remark |
+| **reached** | `● yes`: the loss's graph arrives here; `○ no`: not in the graph; blank: no graph recorded |
+| **nan/inf** | how many NaN and Inf elements there are in the value (`in w`) and the gradient (`in g`) |
+| **state** | `frozen` (takes no gradient), or a remark |
 | `▌` | the cursor: the values pane follows it |
 
 `/` filters by name, owner or dtype; with `*`, `?` or `[` it is a glob. Columns leave when there is no room.
@@ -50,14 +51,15 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
             (
                 Column("name", lambda row: (row.name, "")),
                 Column("shape", _shape, priority=4, right=True, most=16),
-                Column("dtype", lambda row: (row.dtype, "muted"), priority=8),
-                Column("|w|", _value_norm, priority=2, right=True, least=7, most=10),
+                Column("dtype", lambda row: (row.dtype, "muted"), priority=7),
+                Column("|w|", _value_norm, priority=1, right=True, least=7, most=10),
                 Column("|g|", _grad_norm, priority=1, right=True, least=7, most=10),
-                Column("g is", lambda row: (row.grad_label, "muted"), priority=5, optional=True),
-                Column("changed", changed, priority=3, least=10),
-                Column("owner", self._owner, priority=6, most=18),
-                Column("graph", _reached, priority=7, optional=True),
-                Column("state", _state, priority=2, optional=True, most=28),
+                Column("g is", lambda row: (row.grad_label, "muted"), priority=6, optional=True),
+                Column("changed", changed, priority=2),
+                Column("owner", self._owner, priority=3, most=18),
+                Column("reached", _reached, priority=5, optional=True),
+                Column("nan/inf", _nonfinite, optional=True, most=22),
+                Column("state", _state, priority=6, optional=True, most=28),
             )
         )
 
@@ -175,15 +177,15 @@ def _grad_norm(row: ParameterRow) -> Span:
 def _reached(row: ParameterRow) -> Span:
     if row.reached is None:
         return "", ""
-    return ("● reached", "good") if row.reached else ("○ not in the graph", "muted")
+    return ("● yes", "good") if row.reached else ("○ no", "muted")
+
+
+def _nonfinite(row: ParameterRow) -> Span:
+    counts = (("w", row.nonfinite), ("g", row.grad_nonfinite))
+    return " ".join(f"{count:,} in {where}" for where, count in counts if count), "bad"
 
 
 def _state(row: ParameterRow) -> Span:
-    if row.nonfinite or row.grad_nonfinite:
-        where = (
-            "" if row.nonfinite and row.grad_nonfinite else " in grad" if row.grad_nonfinite else " in value"
-        )
-        return f"{row.nonfinite + row.grad_nonfinite:,} nan/inf{where}", "bad"
     parts = [] if row.requires_grad else ["frozen"]
     parts += (
         ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []

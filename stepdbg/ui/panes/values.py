@@ -89,14 +89,16 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
             return
         label = f"gradient ({record.grad_label})" if record.grad_label not in ("", "none") else "gradient"
         none = "no gradient: .grad is None" if record.grad_label == "none" or not record.note else record.note
-        value = tensor_lines("value", record.value, record.note or "not readable", width)
-        grad = tensor_lines(label, record.grad, none, width)
         wide = self.size.width - 2 >= SIDE_BY_SIDE
-        if wide:
-            top = max(len(value), len(grad))
-            self.grid_height = max(height - top, LEAST_ROWS)
-        else:
-            self.grid_height = max((height - len(value) - len(grad)) // 2, LEAST_ROWS)
+        missing = record.note or "not readable"
+        value = tensor_lines("value", record.value, missing, width)
+        grad = tensor_lines(label, record.grad, none, width)
+        if not wide and len(value) + len(grad) + 2 * LEAST_ROWS > height:
+            value = tensor_lines("value", record.value, missing, width, histogram=False)
+            grad = tensor_lines(label, record.grad, none, width, histogram=False)
+        top = max(len(value), len(grad))
+        room = height - top if wide else (height - len(value) - len(grad)) // 2
+        self.grid_height = max(room, 2)
         cells = [
             cell_lines(tensor, self.origin, width, self.grid_height) if tensor is not None else []
             for tensor in (record.value, record.grad)
@@ -190,11 +192,18 @@ the ends.
         return super().why_empty()
 
     def state_text(self) -> str:
-        tensor = self.body.tensor
-        if tensor is None or tensor.rows <= 1:
+        body = self.body
+        tensor = body.tensor
+        if tensor is None or not tensor.cells:
             return ""
-        origin = self.body.origin
-        return f"row {origin.row:,} of {tensor.rows:,} · column {origin.column:,} of {tensor.columns:,}"
+        parts = []
+        for noun, first, shown, total in (
+            ("rows", body.origin.row, body.grid_height - 1, tensor.rows),
+            ("columns", body.origin.column, columns_across(tensor, body.block_width), tensor.columns),
+        ):
+            if shown < total:
+                parts.append(f"{noun} {first:,}–{min(first + shown, total) - 1:,} of {total:,}")
+        return " · ".join(parts)
 
     def _ask_for_cells(self) -> None:
         """Ask for the page around the origin, if some of the cells on screen are not here."""

@@ -22,7 +22,7 @@ class Column(Generic[Row]):
     cell: Callable[[Row], Span]
     """Text and role. Called for visible rows only."""
     priority: int = 0
-    """Columns go in order of falling priority when there is no room; 0 stays always."""
+    """Room is given in rising order, to those that fit; 0 stays always."""
     right: bool = False
     """Numbers: aligned right."""
     least: int = 0
@@ -107,17 +107,13 @@ class LineTable(LineList[Row]):
 
     def _fit(self, width: int) -> list[int | None]:
         """A width for every column that there is room for, None for the others."""
-        kept = [at for at, natural in enumerate(self._natural) if natural or not at]
-        name_least = min(self._natural[0], self.NAME_LEAST)
-
-        def needed() -> int:
-            return name_least + sum(self._natural[at] + GAP for at in kept[1:])
-
-        while needed() > width and len(kept) > 1:
-            drop = max(kept[1:], key=lambda at: (self.columns[at].priority, at))
-            if self.columns[drop].priority == 0:
-                break
-            kept.remove(drop)
+        room = width - min(self._natural[0], self.NAME_LEAST)
+        kept = [0]
+        for at in sorted(range(1, len(self.columns)), key=lambda at: self.columns[at].priority):
+            needed = self._natural[at] + GAP
+            if self._natural[at] and (needed <= room or not self.columns[at].priority):
+                kept.append(at)
+                room -= needed
         others = sum(self._natural[at] + GAP for at in kept[1:])
         room = max(width - others, 1)
         widths: list[int | None] = [None] * len(self.columns)

@@ -62,10 +62,11 @@ class SourceView(LineList[Content]):
         number = f"{edge}{mark} {index + 1:>{len(str(self.total))}}  "
         content = self.rows.get(index, Content("…"))
         parse = self.app.stylesheet.parse_style
+        on_base = base.from_color(None, base.bgcolor)
         text = Strip(
             [
-                Segment(part, base + style.rich_style if style.foreground is not None else base)
-                for part, style in content.render(end="", parse_style=parse)
+                Segment(part, style.rich_style + on_base)
+                for part, style in content.render(self.visual_style, end="", parse_style=parse)
             ]
         )
         room = max(width - len(number), 0)

@@ -21,8 +21,10 @@ class Origin:
     column: int = 0
 
 
-def tensor_lines(title: str, tensor: TensorView | None, empty: str, width: int) -> Lines:
-    """Title, statistics and histogram of `tensor` in `width` columns; `empty` says why it is None."""
+def tensor_lines(
+    title: str, tensor: TensorView | None, empty: str, width: int, *, histogram: bool = True
+) -> Lines:
+    """Title, statistics and (if wanted) histogram of `tensor` in `width` columns; `empty` says why it is None."""
     if tensor is None:
         return [[(title, "name")], [(empty, "muted")]]
     facts = f"  {fmt.shape(tensor.shape)} {tensor.dtype} · {fmt.byte_count(tensor.nbytes)}"
@@ -31,7 +33,7 @@ def tensor_lines(title: str, tensor: TensorView | None, empty: str, width: int) 
     lines: Lines = [[(title, "name"), (facts, "muted")]]
     if tensor.stats is not None:
         lines += stats_lines(tensor.stats, width)
-        lines += histogram_lines(tensor.stats, width)
+        lines += histogram_lines(tensor.stats, width) if histogram else []
     if tensor.note:
         lines.append([(tensor.note, "muted")])
     return lines
