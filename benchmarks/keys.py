@@ -53,8 +53,10 @@ async def next_stop(app: StepdbgApp, after: int) -> None:
         if perf_counter() > deadline:
             raise TimeoutError(f"no stop after number {after} for {PATIENCE:g} s")
         await asyncio.sleep(0.002)
-    while (rest := paints[-1] + QUIET - perf_counter()) > 0:
+    rest = QUIET
+    while rest > 0:
         await asyncio.sleep(rest)
+        rest = paints[-1] + QUIET - perf_counter()
 
 
 async def press(app: StepdbgApp, count: int) -> list[float]:
