@@ -1,4 +1,4 @@
-"""Deterministic records of a run like `two_nets.py`: `net` is trained with BCELoss and SGD, `net2` never called."""
+"""Deterministic records of a run like `two_nets.py`: `net` learns with BCELoss and SGD, `net2` does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session without a script: a scripted agent at the other end of a socket pair, speaking the real protocol."""
+"""A session without a script: a scripted agent at the other end of a socket pair speaks the real protocol."""
 
 from __future__ import annotations
 

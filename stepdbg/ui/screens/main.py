@@ -14,6 +14,7 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Input, TextArea
+from textual.widgets._footer import FooterKey
 
 from stepdbg.client.store import View
 from stepdbg.commands import COMMANDS, Command
@@ -47,6 +48,29 @@ def _binding(command: Command) -> Binding:
         id=command.name,
         group=group,
     )
+
+
+class CommandFooter(Footer):
+    """The keys of the commands; on a narrow terminal only those that no one should have to look up."""
+
+    SPARED: ClassVar[frozenset[str]] = frozenset(
+        f"app.command('{name}')" for name in ("restart", "maximize", "search")
+    )
+
+    def compose(self) -> ComposeResult:
+        """What Textual's footer shows, without the spared ones where there is no room for them."""
+        narrow = self.app.size.width < WIDE[0]
+        for widget in super().compose():
+            if not (narrow and isinstance(widget, FooterKey) and widget.action in self.SPARED):
+                yield widget
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Other keys may have room now."""
+        if (event.size.width < WIDE[0]) != (self._last_width < WIDE[0]):
+            self.refresh(recompose=True)
+        self._last_width = event.size.width
+
+    _last_width = 0
 
 
 class TabLine(Widget, can_focus=False):
@@ -104,7 +128,7 @@ class MainScreen(Screen[None]):
                     for pane in panes:
                         yield pane(id=pane.TITLE.lower()).data_bind(MainScreen.view, MainScreen.selected)
         yield PromptBar(id="prompt")
-        yield Footer(compact=True, show_command_palette=False)
+        yield CommandFooter(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """The graph takes the keys first."""
