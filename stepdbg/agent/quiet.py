@@ -17,6 +17,8 @@ def quiet() -> Iterator[None]:
     Nothing in here draws random numbers. Costs about 20 µs.
     """
     trace, profile = sys.gettrace(), sys.getprofile()
+    if not callable(profile):
+        profile = None  # cProfile's: Python code cannot put it back, so it stays and counts us too
     if trace is not None:
         sys.settrace(None)
     if profile is not None:

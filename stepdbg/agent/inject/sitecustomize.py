@@ -21,17 +21,18 @@ def _take_over() -> None:
     else:
         os.environ["PYTHONPATH"] = before
 
-    # The name must be free for the next sitecustomize, and stay free when there is none, as in a bare run.
+    # The name must be free for the next sitecustomize.
     ours = sys.modules.pop("sitecustomize", None)
     try:
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
     except ImportError as error:
         if error.name != "sitecustomize":
             raise
+        if ours is not None:
+            sys.modules["sitecustomize"] = ours  # the import that is under way takes it from there at its end
     finally:
         if fd is not None and settings is not None:
             _load_agent(here, int(fd), settings)
-    del ours
 
 
 def _load_agent(here: str, fd: int, settings: str) -> None:
