@@ -69,14 +69,14 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_stop(self, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> str | None:
         tree = recorded.graph
         wanted = tuple(sorted(self._folded)), self._pattern
         if self.live and (tree is None or (tree.folded, tree.pattern) != wanted):
             first = self.tree_list.window[0] if self._tree is not None else 0
             self._ask_rows(first, max(PAGE, 2 * self.tree_list.page))
         if tree is None:
-            return False
+            return None
         if self._folded and self._another_graph(tree):
             self._folded = frozenset()
             self._tree = tree
@@ -86,23 +86,21 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         if tree.page.recorded_at is None or not tree.page.total:
             self.tree_list.show_tree({}, 0, frozenset())
             self._shown = None
-            return tree.page.total > 0
+            return self._why_no_rows(tree)
         now = recorded.stop.number, tree, recorded.parameters
         if now != self._shown:
             self._shown = now
             rows = recorded.parameters.rows.values() if recorded.parameters is not None else ()
             self._norms = {row.name: row.grad_norm for row in rows if row.grad != "none"}
             self.tree_list.show_tree(tree.rows, tree.page.total, frozenset(tree.folded))
-        return True
+        return ""
 
     def clear(self) -> None:
         self._tree = self._shown = None
+        self.set_subtitle("")
         self.tree_list.show_tree({}, 0, frozenset())
 
-    def why_empty(self) -> str:
-        tree = self._tree
-        if tree is None:
-            return super().why_empty()
+    def _why_no_rows(self, tree: GraphTree) -> str:
         if tree.page.recorded_at is None:
             note = tree.page.note.rstrip(".")
             return f"No graph: {note}." if note else "No graph: the script has not reached a forward yet."

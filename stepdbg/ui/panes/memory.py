@@ -66,11 +66,11 @@ stop to stop when a graph is kept alive, as `total += loss` does.
     def on_resize(self) -> None:
         self.update_pane()
 
-    def show_stop(self, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> str | None:
         if recorded.memory is None:
             self.ask(GetMemory(0))
             if recorded.rss is None:
-                return False
+                return None
         view = self.view
         assert view is not None
         at = len(view.history) - 1 - view.ago
@@ -87,12 +87,13 @@ stop to stop when a graph is kept alive, as `total += loss` does.
             lines += [Content(""), *(Content.styled(text, "$foreground 70%") for text in sentences)]
         else:
             self.set_subtitle("")
-            reason = self.why_empty()
+            reason = self.why_missing()
             lines += [Content(""), Content.styled(reason, "$foreground 70%")]
         self._table.update(Content("\n").join(lines))
-        return True
+        return ""
 
     def clear(self) -> None:
+        self.set_subtitle("")
         self._table.update("")
 
 

@@ -68,13 +68,13 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_stop(self, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> str | None:
         listing = recorded.parameters
         if self.live and (listing is None or listing.pattern != self._pattern):
             first = self.table.window[0]
             self.ask(GetParameters(0, first, max(2 * self.table.page, 20), self._pattern))
         if listing is None:
-            return False
+            return None
         if listing is not self._list:
             self._list = listing
             self._ambiguous = shared_kinds(listing.rows.values())
@@ -82,20 +82,12 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
             self._follow()
         text = f"{listing.total:,} of {listing.everything:,}"
         self.set_subtitle(f"{text} · filter: {listing.pattern}" if listing.pattern else text)
-        return not listing.gone and listing.total > 0
+        return "" if listing.total and not listing.gone else why_no_rows(listing)
 
     def clear(self) -> None:
         self._list = None
+        self.set_subtitle("")
         self.table.show({}, 0)
-
-    def why_empty(self) -> str:
-        if self._list is None:
-            return super().why_empty()
-        if self._list.gone:
-            return f"Nothing to show: {self._list.gone.rstrip('.')}."
-        if self._list.pattern:
-            return f"No parameter matches “{self._list.pattern}”."
-        return "No parameters: no module was called yet, and none was found in the script's variables."
 
     def watch_selected(self) -> None:
         self._follow()
@@ -135,6 +127,15 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
             return row.owner, ""
         bracket = row.owner.rfind("[")
         return row.owner_kind + (row.owner[bracket:] if bracket >= 0 else ""), ""
+
+
+def why_no_rows(listing: ParameterList) -> str:
+    """One sentence that says why a list that has been received is empty."""
+    if listing.gone:
+        return f"Nothing to show: {listing.gone.rstrip('.')}."
+    if listing.pattern:
+        return f"No parameter matches “{listing.pattern}”."
+    return "No parameters: no module was called yet, and none was found in the script's variables."
 
 
 def shared_kinds(rows: Iterable[ParameterRow]) -> frozenset[str]:

@@ -35,6 +35,8 @@ class RecordedPane(Pane):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._on_screen = False
+        self._filled = False
+        """Whether there is content, of this stop or of the one before."""
         self._asked: tuple[int, Query] | None = None
         self._sentence = Static("", classes="pane--sentence", markup=False)
 
@@ -52,8 +54,11 @@ class RecordedPane(Pane):
         """Whether the stop on screen can be asked for more."""
         return self.view is not None and self.view.live
 
-    def show_stop(self, recorded: Recorded) -> bool:
-        """Show what is recorded, and `ask` for what is not. False when there is nothing to show yet."""
+    def show_stop(self, recorded: Recorded) -> str | None:
+        """Show what is recorded, and `ask` for what is not.
+
+        Returns the sentence that goes above it, mostly empty; None when there is nothing recorded to show.
+        """
         raise NotImplementedError
 
     def clear(self) -> None:
@@ -77,15 +82,18 @@ class RecordedPane(Pane):
             return
         view = self.view
         recorded = view.looking_at if view is not None else None
-        shown = recorded is not None and self.show_stop(recorded)
+        sentence = self.show_stop(recorded) if recorded is not None else None
+        shown = sentence is not None
         pending = not shown and self._awaits_answer()
         if not shown and not pending:
             self.clear()
-            self.set_subtitle("")
+        self._filled = shown or (pending and self._filled)
         running = view is not None and view.status is Status.RUNNING and recorded is not None
         self.set_class(pending or running, "-stale")
         self.set_state("running…" if running and shown else None)
-        self.say("" if shown else self.why_empty())
+        if sentence is None:
+            sentence = "" if self._filled else self.why_missing()
+        self.say(sentence)
 
     def say(self, sentence: str) -> None:
         """Show `sentence` above the content; an empty one takes it away."""
@@ -123,8 +131,8 @@ class RecordedPane(Pane):
     def _failure(self, recorded: Recorded) -> str:
         return recorded.failed.get(self.QUERY.__name__, "") if self.QUERY is not None else ""
 
-    def why_empty(self) -> str:
-        """One sentence that says why there is nothing to show."""
+    def why_missing(self) -> str:
+        """One sentence that says why nothing is recorded."""
         view = self.view
         if view is None:
             return "No script has been started yet."

@@ -72,7 +72,7 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def show_stop(self, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> str | None:
         stop = recorded.stop
         if stop is not self._stop:
             self._stop = stop
@@ -81,43 +81,42 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
             self._show_stack(stop)
         frame = self.frame
         if frame is None:
+            self._clear_text()
             self.set_subtitle("")
-            return False
+            return stop.note or "No line of your code is running at this stop."
         self.set_subtitle(f"{PurePath(frame.file).name}:{frame.line}")
         source = self.view.sources.get(frame.file) if self.view is not None else None
         if source is None:
             self.ask(GetSource(0, frame.file))
-            return False
+            return None
         if source is not self._source:
             self._load(source)
         if source.text is None:
-            return False
+            self.text.show_text([], None)
+            return f"{frame.file}: {source.note or 'its source cannot be read'}"
         if self._shown != (frame.file, frame.line):
             self._shown = (frame.file, frame.line)
             self.text.show_text(self._lines, frame.line - 1)
             self.text.centre(frame.line - 1)
-        return True
+        return ""
 
     def clear(self) -> None:
-        self._source = self._shown = None
-        self._lines, self._plain = [], []
-        self.text.show_text([], None)
-        if self.frame is None:
+        self._clear_text()
+        if self.view is None or self.view.looking_at is None:
+            self.set_subtitle("")
             self._stop = None
             self.stack.show({}, 0)
 
-    def why_empty(self) -> str:
-        if self._stop is not None:
-            frame = self.frame
-            if frame is None and self._stop.note:
-                return self._stop.note
-            if frame is None:
-                return "No line of your code is running at this stop."
-            if self._source is not None and self._source.file == frame.file and self._source.text is None:
-                return f"{frame.file}: {self._source.note or 'its source cannot be read'}"
-            if not self.live:
-                return f"{frame.file} has not been read: it was not looked at while the script stood there."
-        return super().why_empty()
+    def _clear_text(self) -> None:
+        self._source = self._shown = None
+        self._lines, self._plain = [], []
+        self.text.show_text([], None)
+
+    def why_missing(self) -> str:
+        frame = self.frame
+        if frame is None or self.live or self.view is None or self.view.looking_at is None:
+            return super().why_missing()
+        return f"{frame.file} was not read while the script stood there."
 
     def state_text(self) -> str:
         if self._source is None:

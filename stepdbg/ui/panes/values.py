@@ -169,27 +169,24 @@ the ends.
     def watch_selected(self) -> None:
         self.update_pane()
 
-    def show_stop(self, recorded: Recorded) -> bool:
+    def show_stop(self, recorded: Recorded) -> str | None:
         if not self.selected:
-            return False
+            self.clear()
+            return "No parameter selected: choose one in the graph (1) or among the parameters (2)."
         self.set_subtitle(self.selected)
         record = recorded.values.get(self.selected)
         if record is None:
             shown = self.body.record
             self._ask(self.body.origin if shown is not None and shown.name == self.selected else Origin())
-            return False
+            return None
         if record is not self.body.record:
             self.body.show_record(record)
         self._ask_for_cells()
-        return True
+        return ""
 
     def clear(self) -> None:
+        self.set_subtitle(self.selected)
         self.body.show_record(None)
-
-    def why_empty(self) -> str:
-        if self.view is not None and self.view.looking_at is not None and not self.selected:
-            return "No parameter selected: choose one in the graph (1) or among the parameters (2)."
-        return super().why_empty()
 
     def state_text(self) -> str:
         body = self.body

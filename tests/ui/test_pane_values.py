@@ -1,0 +1,149 @@
+from dataclasses import replace
+
+import pytest
+from pane_host import Host, full, memory, stop, tensor, texts, values, view
+from textual.widgets import Static
+
+from stepdbg.client.store import Recorded
+from stepdbg.protocol.messages import GetMemory, GetValues
+from stepdbg.protocol.records import TensorStats
+from stepdbg.ui.panes.memory import MemoryPane, gradients_sentence
+from stepdbg.ui.panes.values import COLUMNS, ROWS, ValuesPane
+from stepdbg.ui.widgets.tensor_view import row_label
+
+NAME = "net.0.weight"
+
+
+def sentence(app) -> str:
+    return str(app.query_one(".pane--sentence", Static).content)
+
+
+async def test_value_and_gradient_side_by_side():
+    app = Host(ValuesPane(), view(full()), NAME)
+    async with app.run_test(size=(76, 18)):
+        lines = texts(app.pane.body)
+        assert lines[0].split("│")[0].split() == ["value", "6×4", "float32", "·", "96", "B"]
+        assert "│ gradient" in lines[0]
+        assert "zeros 3 (12%)" in lines[3]
+        assert lines[7].split("│")[0].split() == ["0", "−0.04", "−0.03", "−0.02", "−0.01"]
+        assert len({line.index("│") for line in lines[:13]}) == 1
+        assert app.wanted() == []
+        assert NAME in app.pane.border_title
+
+
+async def test_stacked_when_narrow():
+    app = Host(ValuesPane(), view(full()), NAME)
+    async with app.run_test(size=(50, 40)):
+        lines = texts(app.pane.body)
+        starts = [line.split()[0] for line in lines if line]
+        assert starts.index("value") < starts.index("gradient")
+        assert "│" not in "".join(lines)
+
+
+async def test_no_gradient_and_labels():
+    bare = values(grad=None, grad_label="none")
+    app = Host(ValuesPane(), view(full(values={NAME: bare})), NAME)
+    async with app.run_test(size=(76, 18)) as pilot:
+        assert "no gradient: .grad is None" in "\n".join(texts(app.pane.body))
+        app.view = view(full(values={NAME: values(grad_label="scaled")}))
+        await pilot.pause()
+        assert "gradient (scaled)" in texts(app.pane.body)[0]
+
+
+async def test_not_a_number_and_samples_are_told():
+    stats = TensorStats(2_000_000, None, None, None, None, None, 0, 7, 1, 2, (1, 2), 0.0, 1.0, 65536)
+    cells = (("nan", "inf"), ("-inf", "0"))
+    bad = replace(tensor(2, 2), stats=stats, cells=cells)
+    app = Host(ValuesPane(), view(full(values={NAME: values(value=bad)})), NAME)
+    async with app.run_test(size=(110, 18)):
+        shown = "\n".join(texts(app.pane.body))
+        for words in ("7 nan", "1 +inf", "2 −inf", "min  –", "sampled 65.5k of 2.0M", "−inf"):
+            assert words in shown
+
+
+async def test_big_tensors_scroll_and_further_pages_are_asked_for():
+    big = values(value=tensor(1000, 300), grad=None, grad_label="none")
+    app = Host(ValuesPane(), view(full(values={NAME: big})), NAME)
+    async with app.run_test(size=(76, 18)) as pilot:
+        app.pane.focus_content()
+        await pilot.press("j", "l", "l")
+        assert app.wanted() == []
+        assert (app.pane.body.origin.row, app.pane.body.origin.column) == (1, 2)
+        assert "rows 1–" in app.pane.border_subtitle
+        await pilot.press("G")
+        origin = app.pane.body.origin
+        assert origin.row + app.pane.body.grid_height - 1 == 1000
+        assert app.wanted() == [GetValues(0, NAME, origin.row - ROWS // 4, 0, ROWS, COLUMNS)]
+        assert "…" in "\n".join(texts(app.pane.body))
+        page = values(value=tensor(1000, 300, origin.row - ROWS // 4), grad=None, grad_label="none")
+        app.view = view(full(values={NAME: page}))
+        await pilot.pause()
+        assert app.pane.body.origin == origin
+        assert any(line.split()[0] == "999" for line in texts(app.pane.body) if line)
+        assert len(app.wanted()) == 1
+
+
+async def test_asking_and_saying_why_not():
+    app = Host(ValuesPane(), view(Recorded(stop())))
+    async with app.run_test(size=(76, 18)) as pilot:
+        assert sentence(app).startswith("No parameter selected")
+        app.selected = NAME
+        await pilot.pause()
+        assert app.wanted() == [GetValues(0, NAME, 0, 0, ROWS, COLUMNS)]
+        app.view = view(Recorded(stop(4)), Recorded(stop()), shown=0)
+        await pilot.pause()
+        assert sentence(app) == "Not recorded at stop 4: this was not looked at then."
+
+
+@pytest.mark.parametrize(("shape", "row", "label"), [((6, 4), 3, "3"), ((2, 3, 4), 5, "1,2"), ((7,), 0, "")])
+def test_row_labels(shape, row, label):
+    assert row_label(replace(tensor(), shape=shape), row) == label
+
+
+# ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def table(app) -> list[str]:
+    return str(app.query_one(".memory--table", Static).content).split("\n")
+
+
+async def test_memory_by_category_with_change_and_course():
+    before = full(stop=stop(4), memory=memory(4, gradients=0, graph=0), rss=230 << 20)
+    app = Host(MemoryPane(), view(before, full()))
+    async with app.run_test(size=(76, 14)):
+        rows = table(app)
+        assert rows[0].split() == ["parameters", "296", "B", "=", "▁▁"]
+        assert rows[1].split() == ["gradients", "148", "B", "+148", "B", "▁█"]
+        assert rows[4].split()[3:5] == ["1.4", "KiB"]
+        assert rows[5].split()[:5] == ["held", "for", "training", "1.8", "KiB"]
+        assert rows[6].split()[2:6] == ["231", "MiB", "+1.0", "MiB"]
+        assert rows[-1] == "gradients of 4 parameters: of 1 backward pass."
+        assert "1.8 KiB held for training" in app.pane.border_title
+        assert app.wanted() == []
+
+
+async def test_memory_not_measured_is_a_gap_and_a_sentence():
+    app = Host(MemoryPane(), view(full(), full(stop=stop(6), memory=None)))
+    async with app.run_test(size=(76, 14)):
+        assert "unknown" in table(app)[0]
+        assert table(app)[6].split()[2:4] == ["231", "MiB"]
+        assert table(app)[-1] == "Reading…"
+        assert app.wanted() == [GetMemory(0)]
+
+
+async def test_an_unknown_graph_makes_the_sum_a_lower_bound():
+    known = memory(graph=None, note="the loss is not reachable")
+    app = Host(MemoryPane(), view(full(memory=known)))
+    async with app.run_test(size=(76, 14)):
+        assert "unknown" in table(app)[4]
+        assert "at least 444 B" in app.pane.border_title
+        assert "the loss is not reachable." in table(app)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"backwards": 0}, "cleared"), ({"backwards": 1}, "of 1 backward pass"),
+     ({"backwards": 3}, "3 backward passes summed in place"), ({"gradient_count": 0}, "none (.grad is None")],
+)  # fmt: skip
+def test_what_gradients_are_the_sum_of(changes, words):
+    assert words in gradients_sentence(memory(**changes))
