@@ -6,7 +6,10 @@ import asyncio
 import os
 import signal
 import sys
+import termios
+import threading
 from collections.abc import Mapping
+from types import FrameType
 
 from stepdbg.launch import ending
 from stepdbg.launch.process import Launch, ProcessSession
@@ -40,6 +43,7 @@ class _Run:
         self.first = ProcessSession(launch)
         self.app = StepdbgApp(self.first, config)
         self.signal: int | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._leaving: asyncio.Task[None] | None = None
 
     @property
@@ -51,19 +55,28 @@ class _Run:
         return session
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._on_signal, number)
+            # Not the loop's own handlers: they wait for the loop, which may wait for a terminal that is gone.
+            signal.signal(number, self._on_signal)
         try:
             await self.app.run_async()
         finally:
             await self._close()
 
-    def _on_signal(self, number: int) -> None:
-        if self.signal is None:
-            self.signal = number
-            asyncio.get_running_loop().call_later(PATIENCE, os._exit, 128 + number)
-            self._leaving = asyncio.create_task(self._leave())
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None:
+            return
+        self.signal = number
+        if not _has_terminal():
+            _forget_terminal()
+        last = threading.Timer(PATIENCE, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
+        self._loop.call_soon_threadsafe(self._start_leaving)
+
+    def _start_leaving(self) -> None:
+        self._leaving = asyncio.create_task(self._leave())
 
     async def _leave(self) -> None:
         """The script first: the terminal may be gone, and the app with it."""
@@ -76,13 +89,27 @@ class _Run:
         await session.close(detach=going_on)
 
 
+def _has_terminal() -> bool:
+    try:
+        termios.tcgetattr(0)
+    except termios.error:
+        return False  # hung up: its window or connection is closed
+    return True
+
+
+def _forget_terminal() -> None:
+    """Let what is still drawn go nowhere: an error would end Textual's writing thread, and with it the app's end."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(nowhere, fd)
+    os.close(nowhere)
+
+
 def _say(session: ProcessSession) -> None:
     """On the user's own screen again: what would be lost with the app's."""
     title = session.launch.title
     if session.log is not None:
-        print(
-            f"{title} runs on as process {session.pid}; what it prints goes to {session.log}", file=sys.stderr
-        )
+        print(f"{title} runs on as process {session.pid}; what it prints goes to {session.log}", file=sys.stderr)
     elif session.ended_itself and session.exited is not None:
         for line in last_lines(session.tail()):
             print(line)

@@ -84,6 +84,12 @@ class Terminal:
             return 128 + int(self.process.signalstatus)
         return int(self.process.exitstatus)
 
+    def hang_up(self) -> None:
+        """Close the terminal itself, as closing its window does."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self.process.child_fd)
+        os.close(nowhere)
+
     def close(self) -> None:
         """End the program if it is still there."""
         self.process.close(force=True)

@@ -107,7 +107,7 @@ def test_closing_the_terminal_ends_everything(start: Start, tmp_path: Path, held
         terminal.wait_for(HELD.pattern)
     else:
         running(terminal, tmp_path)
-    os.close(terminal.process.child_fd)
+    terminal.hang_up()
     nobody_left(tmp_path)
 
 
@@ -154,9 +154,9 @@ def test_the_script_runs_on_where_it_was_asked_to(
 
 
 def test_closing_the_terminal_lets_it_run_on(start: Start, tmp_path: Path) -> None:
-    terminal = start("2", "200", options=("--on-detach", "continue"))
+    terminal = start("2", "40", options=("--on-detach", "continue"))
     running(terminal, tmp_path)
-    os.close(terminal.process.child_fd)
+    terminal.hang_up()
     until((tmp_path / "done").exists, "the script's end")
     nobody_left(tmp_path)
     (log,) = tmp_path.glob("stepdbg-train-*.log")
