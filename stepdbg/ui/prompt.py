@@ -29,7 +29,6 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
     DEFAULT_CSS = """
     PromptBar {
         height: auto;
-        dock: bottom;
         display: none;
         Horizontal { height: 1; }
         #prompt-mark { width: 2; padding-left: 1; color: $accent; text-style: bold; }

@@ -29,10 +29,7 @@ def help_text(panes: Iterable[type[Pane]], keymap: Mapping[str, str]) -> str:
     """Everything there is to know, as Markdown."""
     parts = ["# stepdbg", HEADER_HELP]
     for group, commands in groupby(COMMANDS, key=lambda command: command.group):
-        parts += [
-            f"## {group}",
-            "| keys | command | what it does |\n|---|---|---|\n" + _rows(commands, keymap),
-        ]
+        parts += [f"## {group}", _rows(commands, keymap)]
     parts += ["`ctrl+c` pauses the running script, `ctrl+p` opens the palette of commands.", "## Prompt"]
     parts.append(PromptBar.HELP)
     for pane in sorted(panes, key=lambda pane: pane.NUMBER):
@@ -43,14 +40,12 @@ def help_text(panes: Iterable[type[Pane]], keymap: Mapping[str, str]) -> str:
 def _rows(commands: Iterable[Command], keymap: Mapping[str, str]) -> str:
     lines = []
     for command in commands:
-        keys = " ".join(f"`{_escaped(key)}`" for key in key_names(command, keymap))
-        names = " ".join([f"`{command.usage}`", *(f"`{alias}`" for alias in command.aliases)])
-        lines.append(f"| {keys} | {names} | {command.help} |")
-    return "\n".join(lines)
-
-
-def _escaped(key: str) -> str:
-    return key.replace("|", "\\|")
+        keys = " ".join(key_names(command, keymap))
+        lines.append(f"{keys:<9}{command.usage:<18}{command.help}")
+        if command.aliases:
+            lines.append(f"{'':<27}also: {', '.join(command.aliases)}")
+    # A block of text: Markdown tables take three rows for each command.
+    return "```text\n" + "\n".join(lines) + "\n```"
 
 
 class HelpScreen(ModalScreen[None]):
