@@ -52,9 +52,11 @@ def _torch_state(kept):
     import torch
 
     gc.collect()
-    alive = [o for o in gc.get_objects() if isinstance(o, (torch.nn.Parameter, torch.optim.Optimizer))]
-    optimizers = {id(o): o for o in [*kept, *(a for a in alive if isinstance(a, torch.optim.Optimizer))]}
-    parameters = {id(p): p for p in alive if isinstance(p, torch.nn.Parameter)}
+    # By class, not isinstance: that asks the object, which may be a proxy that warns, or a tensor without numbers.
+    alive = [(type(o).__mro__, o) for o in gc.get_objects()]
+    found = [o for mro, o in alive if torch.optim.Optimizer in mro]
+    optimizers = {id(o): o for o in [*kept, *found]}
+    parameters = {id(p): p for mro, p in alive if torch.nn.Parameter in mro}
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             parameters.update((id(p), p) for p in group["params"])
@@ -75,9 +77,7 @@ def _digest(kept):
     result = {"random": _sha(repr(random.getstate()).encode())}
     if "numpy.random" in sys.modules:
         state = sys.modules["numpy.random"].get_state()
-        result["numpy"] = _sha(
-            repr([list(part) if hasattr(part, "tolist") else part for part in state]).encode()
-        )
+        result["numpy"] = _sha(repr([list(part) if hasattr(part, "tolist") else part for part in state]).encode())
     if "torch" in sys.modules and hasattr(sys.modules["torch"], "nn"):
         result["torch"] = _torch_state(kept)
     return result
