@@ -2,6 +2,7 @@ import itertools
 import re
 import time
 
+import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,19 @@ def test_any_bytes_split_anywhere_give_the_same_lines(data, splits):
 def test_the_fast_way_gives_the_same_lines(data, splits):
     exact = fed(data, fast_from=SLOW, scrollback=7)
     assert everything(fed(data, *splits, fast_from=FAST, scrollback=7)) == everything(exact)
+
+
+@given(streams)
+def test_the_screen_is_that_of_pyte(data):
+    # Left out: what the emulator does differently on purpose (joiners, the width of the screen).
+    for left_out in ("\u200d".encode(), b"\x1b[?3h", b"\xff"):
+        data = data.replace(left_out, b"")
+    terminal = fed(data, fast_from=FAST)
+    peer = pyte.Screen(20, 5)
+    pyte.ByteStream(peer).feed(data)
+    screens = [[[s.buffer[y][x] for x in range(20)] for y in range(5)] for s in (terminal._screen, peer)]
+    assert screens[0] == screens[1]
+    assert (terminal._screen.cursor.x, terminal._screen.cursor.y) == (peer.cursor.x, peer.cursor.y)
 
 
 def test_narrow_characters_are_narrow():

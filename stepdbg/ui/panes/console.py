@@ -71,6 +71,7 @@ line that contains the text.
             placeholder="input for the script: enter sends", compact=True, select_on_focus=False
         )
         self._sentence = Static("", classes="console--sentence", markup=False)
+        self._said = ""
         self._console_size = (0, 0)
         self._found: int | None = None
 
@@ -121,7 +122,9 @@ line that contains the text.
         sentence = self.why_empty()
         self.set_class(bool(sentence), "-silent")
         self.set_class(self.view is not None and not self.view.info.has_console, "-no-console")
-        self._sentence.update(sentence)
+        if sentence != self._said:
+            self._said = sentence
+            self._sentence.update(sentence)  # lays the pane out anew: not at every tick
         dropped, queued = self.terminal.dropped, self.terminal.queued
         parts = [f"{fmt.plural(dropped, 'older line')} gone"] if dropped else []
         parts += [f"{fmt.count(queued)} characters to draw"] if queued else []

@@ -35,6 +35,7 @@ class RecordedPane(Pane):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._on_screen = False
+        self._said = ""
         self._filled = False
         """Whether there is content, of this stop or of the one before."""
         self._asked: tuple[int, Query] | None = None
@@ -98,7 +99,9 @@ class RecordedPane(Pane):
     def say(self, sentence: str) -> None:
         """Show `sentence` above the content; an empty one takes it away."""
         self.set_class(bool(sentence), "-sentence")
-        self._sentence.update(sentence)
+        if sentence != self._said:
+            self._said = sentence
+            self._sentence.update(sentence)  # lays the pane out anew: not at every view
 
     def set_state(self, override: str | None = None) -> None:
         """Write the pane's remark into its lower border; `override` takes precedence."""
