@@ -73,7 +73,7 @@ class StepdbgApp(App[Exited | None]):
         return self.main.data_bind(StepdbgApp.view, StepdbgApp.selected)
 
     def on_mount(self) -> None:
-        """Looks and keys as the user wants them, then start the script."""
+        """Looks and keys as the user wants them."""
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
@@ -81,6 +81,9 @@ class StepdbgApp(App[Exited | None]):
             self.switch_theme(self.config.theme)
         self.set_keymap(self.config.keymap)
         self.run_worker(self._output.run(), name="output")
+
+    def on_ready(self) -> None:
+        """The panes are there to show what happens: start the script."""
         self._follow(self._session)
 
     async def on_unmount(self) -> None:

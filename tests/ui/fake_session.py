@@ -46,13 +46,19 @@ class FakeAgent:
         self.held.set()
         self._ended = ended
         self._connection = Connection(Role.AGENT)
-        self._writer: asyncio.StreamWriter | None = None
+        self.writer: asyncio.StreamWriter | None = None
         self._position = -1
         self._news = asyncio.Condition()
 
     async def serve(self, sock: socket.socket) -> None:
         """Speak until the other side hangs up."""
-        reader, self._writer = await asyncio.open_connection(sock=sock)
+        reader, self.writer = await asyncio.open_connection(sock=sock)
+        try:
+            await self._converse(reader)
+        finally:
+            self.writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader) -> None:
         if self.script.greets:
             self.say(m.Hello(VERSION, os.getpid(), "/usr/bin/python3", "3.11.7", "2.13.0", ("two_nets.py",)))
             self._stop_at(0)
@@ -62,17 +68,16 @@ class FakeAgent:
                     self.received.append(message)
                     self._news.notify_all()
                 await self._heed(message)
-        self._writer.close()
 
     def say(self, message: Any) -> None:
         """Send `message`; a rule of the protocol that it breaks raises."""
-        assert self._writer is not None
-        self._writer.write(self._connection.send(message))
+        assert self.writer is not None
+        self.writer.write(self._connection.send(message))
 
     def hang_up(self) -> None:
         """End the connection as a dying process does."""
-        assert self._writer is not None
-        self._writer.close()
+        assert self.writer is not None
+        self.writer.close()
 
     async def told(self, wanted: Any, count: int = 1) -> Any:
         """The `count`-th received message equal to `wanted` (or of that class); waits for it."""
@@ -159,6 +164,10 @@ class FakeSession(Session):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in (self._writer, self.agent.writer):
+            if writer is not None:
+                writer.close()
+                await asyncio.gather(writer.wait_closed(), return_exceptions=True)
         if self.exited is None:
             self.emit(Exited(None, 15))
         self.finish()
@@ -177,8 +186,13 @@ class FakeSession(Session):
         self.sizes.append((columns, rows))
 
     def _end(self) -> None:
-        self.emit(self.script.exit)
         self.agent.hang_up()
+        self._tasks.append(asyncio.create_task(self._reap()))
+
+    async def _reap(self) -> None:
+        # What the agent said last is read before the end is told, as with a real process.
+        await self._tasks[0]
+        self.emit(self.script.exit)
 
 
 def ends_with(reason: StopReason, **changes: Any) -> list[StopRecord]:
