@@ -190,9 +190,7 @@ PARTS = {"free": free, "first": first, "keys": keys}
 
 def main() -> None:
     """Run the parts asked for, all by default."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; default: all")
     parser.add_argument("--only", metavar="NAME", help="one workload: toy, char_gpt, gpt2_small, a demo …")
     parser.add_argument("--pairs", type=int, help="pairs of runs, in place of each workload's own number")

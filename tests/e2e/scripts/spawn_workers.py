@@ -23,9 +23,7 @@ def main():
     x = torch.tensor(rows)
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    loader = DataLoader(
-        TensorDataset(x), batch_size=4, shuffle=True, num_workers=1, multiprocessing_context="spawn"
-    )
+    loader = DataLoader(TensorDataset(x), batch_size=4, shuffle=True, num_workers=1, multiprocessing_context="spawn")
     for epoch in range(2):
         for (batch,) in loader:
             optimizer.zero_grad()
