@@ -61,12 +61,15 @@ def _torch_state(kept):
         for group in optimizer.param_groups:
             parameters.update((id(p), p) for p in group["params"])
     lazy = torch.nn.parameter.UninitializedTensorMixin
+    modules = [o for mro, o in alive if torch.nn.Module in mro]
+    buffers = _tensors_in([list(getattr(module, "_buffers", {}).values()) for module in modules])
     states = _tensors_in([list(o.state.values()) for o in optimizers.values()])
     known = [p for p in parameters.values() if not isinstance(p, lazy)]
     return {
         "rng": _sha(torch.random.get_rng_state().numpy().tobytes()),
         "parameters": sorted(_tensor_sha(p) for p in known),
         "gradients": sorted(_tensor_sha(p.grad) for p in known if p.grad is not None),
+        "buffers": sorted(_tensor_sha(b) for b in buffers if not isinstance(b, lazy)),
         "optimizer": sorted(_tensor_sha(t) for t in states),
     }
 
