@@ -47,7 +47,8 @@ class ThreadSession(Session):
         self.error: BaseException | None = None
         """What the function raised, if anything."""
         self._thread: threading.Thread | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._code = 0
         self._ended = threading.Event()
 
     async def start(self) -> None:
@@ -57,10 +58,9 @@ class ThreadSession(Session):
         self.pid = os.getpid()
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
-        self._tasks.append(asyncio.create_task(self.serve_connection(reader, writer)))
-        loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, args=(theirs, loop), name="train", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(theirs,), name="train", daemon=True)
         self._thread.start()
+        self._task = asyncio.create_task(self._follow(reader, writer))
 
     async def close(self, *, detach: bool = False) -> None:
         """End the conversation and wait for the function to be left."""
@@ -73,8 +73,8 @@ class ThreadSession(Session):
                 pass
         if self._writer is not None:
             self._writer.close()
-        await asyncio.to_thread(self._ended.wait)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._task is not None:
+            await self._task
         self._thread = None
         self.finish()
 
@@ -83,7 +83,13 @@ class ThreadSession(Session):
         await self.close()
         return ThreadSession(self._train, self._settings, self.info.title)
 
-    def _run(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Exited comes last: after all that was said, and after the thread's own end.
+        await self.serve_connection(reader, writer)
+        await asyncio.to_thread(self._ended.wait)
+        self.emit(Exited(self._code))
+
+    def _run(self, sock: socket.socket) -> None:
         tracker = Tracker()
         instruments = Instruments(tracker)
         control = Control(tracker, Channel(sock), self._settings)
@@ -92,7 +98,6 @@ class ThreadSession(Session):
         control.known_optimizers = instruments.optimizers
         tracker.control = control
         tracker.armed = True
-        code = 0
         try:
             instruments.install()
             custom_phase.observer = tracker
@@ -101,9 +106,9 @@ class ThreadSession(Session):
             self._train()
             control.finished()
         except SessionEndedError:
-            code = 1
+            self._code = 1
         except BaseException as error:  # shown post-mortem, and kept for the host to raise
-            code, self.error = 1, error
+            self._code, self.error = 1, error
             error.__traceback__ = frames.clean_traceback(error.__traceback__)
             text = "".join(traceback.format_exception(error))
             try:
@@ -116,8 +121,6 @@ class ThreadSession(Session):
             sock.close()
             _in_use.release()
             self._ended.set()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self.emit, Exited(code))
 
 
 def _leave() -> None:

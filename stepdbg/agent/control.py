@@ -31,6 +31,10 @@ PROGRESS_EVERY = 0.1
 """Seconds between Progress messages."""
 
 
+MAX_BREAKAGES = 5
+"""Failures of our own that are told of; a boundary that always fails must not flood the screen."""
+
+
 class SessionEndedError(BaseException):
     """In process only: the screen has gone, and with it the reason to run on. Not an Exception, so that a training
     loop's own `except Exception` does not swallow it.
@@ -66,6 +70,7 @@ class Control:
         self._next_poll = 0.0
         self._next_progress = 0.0
         self._report: Remembered | None = None
+        self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
 
     def clock(self) -> float:
@@ -82,15 +87,30 @@ class Control:
     def warn(self, text: str) -> None:
         """One line for the user, at the next chance: while running at once, else it waits for nothing."""
         with self._lock:
+            if not self.tracker.armed or self._channel.state in (State.STARTING, State.CLOSED):
+                return
             try:
                 self._channel.send(m.Warned(text))
             except ChannelClosedError:
                 self._gone()
 
+    def broken(self, error: Exception) -> None:
+        """Something of ours failed where the script called it: tell the screen, spare the script."""
+        self._report = None
+        if self._breakages < MAX_BREAKAGES:
+            self._breakages += 1
+            lines = str(error).strip().splitlines() or [""]
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = f" ({trace.tb_frame.f_code.co_name}, line {trace.tb_lineno})" if trace is not None else ""
+            self.warn(f"stepdbg failed at a boundary: {type(error).__name__}: {lines[0]}{where}")
+
     # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
     def boundary(self, active: Active, frame: FrameType) -> None:
         """A phase is about to run: stop if due. May set `active.skipped`."""
+        self.watch.looked_at.release()
         mode = self._mode
         if mode is m.Action.NEXT:
             reason = StopReason.STEP if self.stops else StopReason.ENTRY
@@ -169,9 +189,12 @@ class Control:
                 self._channel.send(m.Stopped(record))
                 action = self._serve(report)
                 self._go_on(action, active)
-                self._report = report.remembered()
+                with quiet():
+                    self._report = report.remembered()
             except ChannelClosedError:
                 self._gone()
+            except Exception as error:
+                self.broken(error)
             finally:
                 local.closed = closed
                 self.held += perf_counter() - began

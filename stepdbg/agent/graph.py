@@ -1,6 +1,6 @@
 """The autograd graph behind a loss, recorded as plain data.
 
-The walk follows `next_functions` iteratively and holds nodes only while it runs. A node belongs to the innermost module
+A node belongs to the innermost module
 call whose span of sequence numbers contains its own (`grad_fn._sequence_nr()` is monotonic per thread, and the
 counter was read before and after each call). The tree nests module calls as they ran, newest first: the order in
 which backward visits them.
@@ -63,53 +63,51 @@ class GraphData:
 
 
 def record(
-    roots: Sequence[Any], title: tuple[str, str], names: Names, spans: Iterable[Span], known: set[int]
+    nodes: Sequence[Any], title: tuple[str, str], names: Names, spans: Iterable[Span], known: set[int]
 ) -> GraphData:
-    """Walk from `roots` (grad_fn nodes) and lay the tree out. `title`: name and detail of the first row.
+    """Lay out `nodes` (see `deep.nodes_behind`; the root first). `title`: name and detail of the first row.
 
     `known`: data pointers of storages that are not counted as kept (parameters, buffers). Cost: about 6 µs a node.
     """
-    ops, leaves, edges = _walk(roots, names, known)
-    ops.sort(key=lambda op: -op.seq)
-    rows = _Layout(ops, leaves, names, list(spans)).rows(title, roots[0].name() if roots else "")
+    ops, leaves, edges = _read(nodes, names, known)
+    root_op = nodes[0].name()
+    rows = _Layout(ops, leaves, names, list(spans)).rows(title, root_op)
     return GraphData(
         ops=tuple(ops),
         leaves=leaves,
         nodes=len(ops) + len(leaves),
         edges=edges,
-        root_op=roots[0].name() if roots else "",
+        root_op=root_op,
         rows=rows,
         reach=_reach(names, leaves),
         nbytes=sum(op.nbytes for op in ops),
     )
 
 
-def _walk(roots: Sequence[Any], names: Names, known: set[int]) -> tuple[list[Op], dict[int, Leaf], int]:
+def _read(nodes: Sequence[Any], names: Names, known: set[int]) -> tuple[list[Op], dict[int, Leaf], int]:
     parameters = names.by_id()
     ops: list[Op] = []
     leaves: dict[int, Leaf] = {}
-    seen: dict[Any, Op | int] = {}
+    leaf_of: dict[Any, int] = {}
     counted = set(known)
+    inner: list[Any] = []
+    for node in nodes:
+        variable = getattr(node, "variable", None)
+        if isinstance(variable, Tensor) and node.name().endswith("AccumulateGrad"):
+            named = parameters.get(id(variable))
+            leaf_of[node] = id(variable)
+            leaves[id(variable)] = Leaf(id(variable), named.name if named else "", tuple(variable.shape))
+        else:
+            inner.append(node)
     edges = 0
-    waiting: list[tuple[Any, Op | None]] = [(root, None) for root in reversed(roots)]
-    while waiting:
-        node, parent = waiting.pop()
-        place = seen.get(node)
-        if place is None:
-            variable = getattr(node, "variable", None)
-            if isinstance(variable, Tensor) and node.name().endswith("AccumulateGrad"):
-                place = id(variable)
-                named = parameters.get(place)
-                leaves[place] = Leaf(place, named.name if named else "", tuple(variable.shape))
-            else:
-                place = Op(node.name(), node._sequence_nr(), _shape(node), _kept(node, counted))
-                ops.append(place)
-                following = [n for n, _ in node.next_functions if n is not None]
-                edges += len(following)
-                waiting.extend((n, place) for n in reversed(following))
-            seen[node] = place
-        if isinstance(place, int) and parent is not None and place not in parent.leaves:
-            parent.leaves.append(place)
+    for node in sorted(inner, key=lambda n: -n._sequence_nr()):
+        op = Op(node.name(), node._sequence_nr(), _shape(node), _kept(node, counted))
+        for following, _ in node.next_functions:
+            edges += following is not None
+            leaf = leaf_of.get(following)
+            if leaf is not None and leaf not in op.leaves:
+                op.leaves.append(leaf)
+        ops.append(op)
     return ops, leaves, edges
 
 

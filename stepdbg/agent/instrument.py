@@ -15,6 +15,7 @@ from torch.nn import Module
 from torch.optim import Optimizer, lr_scheduler
 
 from stepdbg.agent import wrap_importlib_bootstrap as wrap
+from stepdbg.agent.dynamo import step_over
 from stepdbg.agent.tracker import Tracker
 from stepdbg.protocol.records import Phase
 
@@ -72,14 +73,23 @@ class Instruments:
     def install(self) -> None:
         """Instrument torch. Call `restore` to undo all of it."""
         tracker = self._tracker
+        entries: tuple[Callable[..., Any], ...] = (wrap._forget_this_frame, is_criterion, _in_constructor)
+        for entry in (*tracker.entry_points(), *entries):
+            step_over(entry, and_what_it_calls=True)
         tracker.is_criterion = is_criterion
         tracker.known_optimizers = lambda: [id(o) for o in self._optimizers]
         tracker.sequence_number = _get_sequence_nr
         tracker.grad_enabled = torch.is_grad_enabled
         tracker.untouchable = _recording
+        tracker.not_a_caller = vars(torch.nn.utils.parametrize)
         call = wrap.module_call(tracker, Module.__call__, self._is_compiling, _get_sequence_nr)
         self._set(Module, "__call__", call)
-        _dynamo_skips(call)
+        step_over(call, and_what_it_calls=False)
+        # Compiled code calls forward directly where `__call__` is the one that dynamo knows. It notes that when it is
+        # imported: usually later, and then it notes ours.
+        for name in ("torch._dynamo.utils", "torch._dynamo.variables.nn_module"):
+            if name in sys.modules:
+                self._set(sys.modules[name], "unpatched_nn_module_call", call)
         self._phase(Module, "zero_grad", Phase.ZERO_GRAD, method=True, skip=_nothing)
         self._phase(Optimizer, "zero_grad", Phase.ZERO_GRAD, method=True, skip=_nothing)
         patch = wrap.optimizer_patch(Optimizer._patch_step_function, self._optimizer)
@@ -146,6 +156,7 @@ class Instruments:
             skipped_result=skip,
             passes=passes,
         )
+        step_over(wrapper, and_what_it_calls=False)
         self._set(holder, name, wrapper)
 
     def _optimizer(self, optimizer: Any) -> None:
@@ -231,16 +242,3 @@ def _in_constructor(scheduler: Any) -> bool:
     """A scheduler's constructor calls its own `step` once; that is no phase of the loop."""
     state: Mapping[str, Any] = getattr(scheduler, "__dict__", {})
     return bool(state.get("_is_initial", False))
-
-
-def _dynamo_skips(function: Any) -> None:
-    """Have torch.compile step over our frame as it does over torch's own `Module.__call__`: not compiled itself, what
-    it calls is. The C function that `torch._dynamo.skip` uses, without importing all of dynamo.
-    """
-    frames = getattr(torch._C, "_dynamo", None)
-    skip = getattr(getattr(frames, "eval_frame", None), "skip_code", None)
-    if skip is None:
-        loaded = sys.modules.get("torch._C._dynamo.eval_frame")
-        skip = getattr(loaded, "skip_code", None)
-    if skip is not None:
-        skip(function.__code__)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from stepdbg.agent.deep import LookedAt
 from stepdbg.agent.loop import Station
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
 
@@ -57,6 +58,7 @@ class LossWatch:
         """A loss without a call of its own, noted at the backward that follows it."""
         self.freed_by: int = 0
         """Counts backward phases that freed their graph."""
+        self.looked_at = LookedAt()
         self.scaled = False
         """Whether the loss of the backward entered last was scaled by a GradScaler."""
         self.grad_label = ""
@@ -133,9 +135,12 @@ class LossWatch:
 
     def live_roots(self) -> list[Any]:
         """grad_fn nodes of every output and loss that is alive, newest first, each once."""
-        refs = [*([self.seen.ref] if self.seen else []), *self.roots, *reversed(self.outputs)]
-        nodes = [t.grad_fn for ref in refs if (t := ref()) is not None]
+        nodes = [t.grad_fn for ref in self.references() if (t := ref()) is not None]
         return list(dict.fromkeys(n for n in nodes if n is not None))
+
+    def references(self) -> list[weakref.ref[Tensor]]:
+        """To every output and loss that was noted, newest first; many are dead."""
+        return [*([self.seen.ref] if self.seen else []), *self.roots, *reversed(self.outputs)]
 
     def _place(self) -> tuple[int, int]:
         return (self._tracker.loop.iteration, self._tracker.loop.micro_batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,11 +12,11 @@ from stepdbg.agent.saved import saved_storages, tensor_storages
 from stepdbg.protocol.records import MemoryRecord
 
 
-def account(names: Names, roots: Iterable[Any], backwards: int, stop: int, *, roots_complete: bool) -> MemoryRecord:
+def account(names: Names, nodes: Sequence[Any], backwards: int, stop: int, *, complete: bool) -> MemoryRecord:
     """The categories in order: parameters, buffers, gradients, optimizer state, saved for backward.
 
-    `roots`: grad_fn nodes of the outputs and losses alive. `roots_complete`: False when outputs may be alive that were
-    not noted, so that the graph's bytes cannot be told. Cost: a walk over names and graph; no pass over data.
+    `nodes`: all that the outputs and losses alive lead to. `complete`: False when outputs may be alive that were not
+    noted, so that the graph's bytes cannot be told. Cost: a walk over names and graph; no pass over data.
     """
     counted: set[int] = set()
     parameters = _sum((p.tensor for p in names.parameters), counted)
@@ -24,10 +24,9 @@ def account(names: Names, roots: Iterable[Any], backwards: int, stop: int, *, ro
     gradients = [g for p in names.parameters if isinstance(g := p.tensor.grad, Tensor)]
     gradient_bytes = _sum(gradients, counted)
     optimizer = _sum(_state_tensors(names), counted)
-    roots = list(roots)
-    graph: int | None = _graph(roots, counted)
+    graph: int | None = _graph(nodes, counted)
     note = ""
-    if not roots and not roots_complete:
+    if not nodes and not complete:
         graph, note = None, "the forward ran free: what it keeps was not noted"
     return MemoryRecord(
         stop=stop,
@@ -73,18 +72,11 @@ def _state_tensors(names: Names) -> Iterable[Tensor]:
                 waiting.extend(value)
 
 
-def _graph(roots: list[Any], counted: set[int]) -> int:
+def _graph(nodes: Iterable[Any], counted: set[int]) -> int:
     total = 0
-    seen = set(roots)
-    waiting = list(roots)
-    while waiting:
-        node = waiting.pop()
+    for node in nodes:
         for pointer, size in saved_storages(node):
             if pointer not in counted:
                 counted.add(pointer)
                 total += size
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                waiting.append(following)
     return total

@@ -25,8 +25,9 @@ def quiet() -> Iterator[None]:
         sys.setprofile(None)
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
+            # First of all: switching grad mode is itself an operation that a mode of the script's would see.
             stack.enter_context(torch._C.DisableTorchFunction())
+            stack.enter_context(torch.no_grad())
             stack.enter_context(_python_dispatch._disable_current_modes())
             for device in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(device):

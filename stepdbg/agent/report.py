@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent import graph, memory, naming, sources, tensors
+from stepdbg.agent.deep import nodes_behind
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
@@ -187,7 +188,7 @@ class Report:
         self, named: naming.Named, norm: tensors.Norm, grad: Tensor | None, grad_norm: tensors.Norm | None
     ) -> ParameterRow:
         tensor = named.tensor
-        lazy = "lazy" in norm.note
+        shape = tensors.shape_of(tensor)
         mark = _mark(tensor, norm.value)
         grad_mark = None if grad is None else _mark(grad, grad_norm.value if grad_norm else None)
         self._next.values[named.name], self._next.grads[named.name] = mark, grad_mark
@@ -196,11 +197,11 @@ class Report:
         return ParameterRow(
             name=named.name,
             aliases=named.aliases,
-            shape=None if lazy else tuple(int(n) for n in tensor.shape),
+            shape=shape,
             dtype=tensors.dtype_name(tensor),
             device=str(tensor.device),
-            numel=0 if lazy else tensor.numel(),
-            nbytes=0 if lazy else tensors.nbytes(tensor),
+            numel=0 if shape is None else tensor.numel(),
+            nbytes=0 if shape is None else tensors.nbytes(tensor),
             requires_grad=tensor.requires_grad,
             owner=owner,
             owner_kind=owner_kind,
@@ -290,7 +291,8 @@ class Report:
         if held is root and self._next.graph is not None:
             return ""
         known = memory.storages(self.names)
-        self._next.graph = graph.record([root.grad_fn], (title, detail), self.names, self._tracker.spans, known)
+        nodes = self._nodes([root.grad_fn])
+        self._next.graph = graph.record(nodes, (title, detail), self.names, self._tracker.spans, known)
         self._next.graph_root = weakref.ref(root)
         self._next.graph_title, self._next.graph_at = title, self._number
         # A graph first walked after its backward is a freed one from the start.
@@ -298,6 +300,11 @@ class Report:
         freed = done and self._watch.freed_by > 0 and not self._watch.keeps_graph
         self._next.graph_freed_by = self._watch.freed_by - (1 if freed else 0)
         return ""
+
+    def _nodes(self, roots: list[Any]) -> list[Any]:
+        nodes = nodes_behind(roots)
+        self._watch.looked_at.hold(nodes, self._watch.references())
+        return nodes
 
     def _root(self) -> tuple[Tensor | None, str, str]:
         watch = self._watch
@@ -322,10 +329,10 @@ class Report:
         """Bytes by category."""
         return memory.account(
             self.names,
-            self._watch.live_roots(),
+            self._nodes(self._watch.live_roots()),
             self._tracker.loop.backwards,
             self._number,
-            roots_complete=self._watch.complete,
+            complete=self._watch.complete,
         )
 
 
@@ -363,8 +370,8 @@ def _mark(tensor: Tensor, norm: float | None) -> Mark:
         version = -1  # inference tensors keep no version
     try:
         pointer = tensor.data_ptr() if not tensor.is_sparse else 0
-    except (RuntimeError, NotImplementedError):
-        pointer = 0
+    except (RuntimeError, NotImplementedError, ValueError):
+        pointer = 0  # sparse and meta tensors have no single pointer, lazy ones none yet
     return Mark(weakref.ref(tensor), version, pointer, norm)
 
 

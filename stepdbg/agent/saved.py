@@ -48,7 +48,7 @@ def tensor_storages(tensor: Tensor) -> Iterator[tuple[int, int]]:
             return
         storage = tensor.untyped_storage()
         pointer, size = storage.data_ptr(), storage.nbytes()
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, ValueError):
         return  # meta tensors, opaque layouts: no storage that could be measured
     if pointer:
         yield pointer, size

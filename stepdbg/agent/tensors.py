@@ -20,7 +20,7 @@ CHUNK = 1 << 17
 """Elements handled at a time: their float64 copy (1 MiB, so it stays in cache) is all the extra memory needed."""
 
 HUGE, TINY = 1e140, 1e-140
-"""Beyond these, squares of float64 numbers overflow or vanish."""
+"""Beyond these, squares of float64 numbers overflow or vanish: such tensors are divided by their largest element."""
 
 HISTOGRAM_SAMPLE = 1 << 17
 """A histogram of more elements than this is made from a strided sample of about this many, and says so."""
@@ -38,6 +38,13 @@ class Norm:
 def dtype_name(tensor: Tensor) -> str:
     """The dtype without "torch."."""
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...] | None:
+    """The shape as plain integers; None for a lazy tensor, which has none yet, and a nested one, which has many."""
+    if torch.nn.parameter.is_lazy(tensor) or tensor.is_nested:
+        return None
+    return tuple(int(n) for n in tensor.shape)
 
 
 def nbytes(tensor: Tensor) -> int:
@@ -127,9 +134,8 @@ class _Moments:
 
     def __init__(self) -> None:
         self.count = self.zeros = self.nan = self.posinf = self.neginf = 0
-        self.mean = self.m2 = 0.0
+        self.mean = self.m2 = self.squares = 0.0
         self.low, self.high = math.inf, -math.inf
-        self.scale, self.squares = 1.0, 0.0
 
     def add(self, chunk: Tensor) -> None:
         """Add a chunk, which is overwritten."""
@@ -145,9 +151,8 @@ class _Moments:
         count = chunk.numel()
         self.zeros += count - int(torch.count_nonzero(chunk))
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self._add_squares(chunk, max(abs(low), abs(high)))
-        # Dividing first keeps the sum of huge elements finite.
-        mean = float(chunk.sum()) / count if abs(low) + abs(high) < HUGE else float((chunk / count).sum())
+        self.squares += float(torch.dot(chunk, chunk))
+        mean = float(chunk.sum()) / count
         centred = chunk.sub_(mean)
         total = self.count + count
         delta = mean - self.mean
@@ -157,37 +162,33 @@ class _Moments:
             self.m2 += delta * delta * self.count * count / total
         self.count = total
 
-    def _add_squares(self, chunk: Tensor, largest: float) -> None:
-        # As BLAS's nrm2: squares are summed relative to a scale, so they neither overflow nor vanish. The scale only
-        # leaves 1 for elements that float32 cannot hold.
-        if largest > self.scale * HUGE:
-            self.squares *= (self.scale / largest) ** 2
-            self.scale = largest
-        elif 0.0 < largest < TINY and self.squares == 0.0:
-            self.scale = largest
-        elif self.scale < TINY <= largest:
-            self.squares *= self.scale**2
-            self.scale = 1.0
-        scaled = chunk if self.scale == 1.0 else chunk / self.scale
-        self.squares += float(torch.dot(scaled, scaled))
+    def largest(self) -> float:
+        """The largest absolute value; 0 where there is none."""
+        return max(abs(self.low), abs(self.high)) if self.count else 0.0
 
-    def norm(self) -> float:
-        return self.scale * math.sqrt(self.squares)
+
+def _moments(flat: Tensor, divisor: float = 1.0) -> _Moments:
+    moments = _Moments()
+    buffer = torch.empty(min(CHUNK, flat.numel()), dtype=torch.float64, device=flat.device)
+    for start in range(0, flat.numel(), CHUNK):
+        part = flat[start : start + CHUNK]
+        chunk = buffer[: part.numel()].copy_(part)
+        moments.add(chunk if divisor == 1.0 else chunk.div_(divisor))
+    return moments
 
 
 def statistics(tensor: Tensor, bins: int = 0) -> TensorStats:
     """Statistics of a plain dense tensor (see `readable`), complex ones by their absolute values.
 
-    Accumulated in float64, chunk by chunk: seven passes over a chunk while it is in cache, one over memory.
-    `bins` > 0 adds a histogram.
+    Accumulated in float64, chunk by chunk: seven passes over a chunk while it is in cache, one over memory. `bins` > 0
+    adds a histogram.
     """
     values = tensor.abs() if tensor.is_complex() else tensor
     flat = values.reshape(-1)
-    moments = _Moments()
-    buffer = torch.empty(min(CHUNK, flat.numel()), dtype=torch.float64, device=flat.device)
-    for start in range(0, flat.numel(), CHUNK):
-        part = flat[start : start + CHUNK]
-        moments.add(buffer[: part.numel()].copy_(part))
+    moments, factor = _moments(flat), 1.0
+    if moments.largest() > HUGE or 0.0 < moments.largest() < TINY:
+        factor = moments.largest()
+        moments = _moments(flat, factor)
     found = TensorStats(
         numel=tensor.numel(), min=None, max=None, mean=None, std=None, norm=None,
         zeros=moments.zeros, nan=moments.nan, posinf=moments.posinf, neginf=moments.neginf,
@@ -196,11 +197,11 @@ def statistics(tensor: Tensor, bins: int = 0) -> TensorStats:
         return found
     found = replace(
         found,
-        min=moments.low,
-        max=moments.high,
-        mean=moments.mean,
-        std=math.sqrt(moments.m2 / moments.count) if math.isfinite(moments.m2) else None,
-        norm=moments.norm(),
+        min=moments.low * factor,
+        max=moments.high * factor,
+        mean=moments.mean * factor,
+        std=math.sqrt(moments.m2 / moments.count) * factor,
+        norm=math.sqrt(moments.squares) * factor,
     )
     return _with_histogram(found, flat, bins) if bins > 0 else found
 
@@ -228,7 +229,7 @@ def _with_histogram(found: TensorStats, flat: Tensor, bins: int) -> TensorStats:
 
 def view(tensor: Tensor, *, row: int, column: int, rows: int, columns: int, bins: int) -> TensorView:
     """Statistics and a page of cells of any tensor; what is impossible is said in the note."""
-    shape = tuple(int(n) for n in tensor.shape) if not torch.nn.parameter.is_lazy(tensor) else ()
+    shape = shape_of(tensor) or ()
     empty = TensorView(shape, dtype_name(tensor), str(tensor.device), nbytes(tensor), None, 0, 0, 0, 0, ())
     plain, note = readable(tensor)
     if plain is None:

@@ -75,6 +75,8 @@ class Tracker:
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.untouchable: Callable[[], bool] = lambda: False
         """Whether what runs now records every operation, ours too (jit tracing, CUDA graph capture)."""
+        self.not_a_caller: Any = None
+        """Globals of `torch.nn.utils.parametrize`, which calls modules when a parametrized weight is read."""
         self.loss_scaled = False
         """Whether a GradScaler has scaled a loss since the last backward."""
         self._iteration = 1
@@ -118,12 +120,15 @@ class Tracker:
         elif phase is Phase.BACKWARD:
             control.watch.scaled, self.loss_scaled = self.loss_scaled, False
             self.backward_threads.add(threading.get_ident())
-            control.watch.backward_begins(args, kwargs, subject.__qualname__, station)
+            try:
+                control.watch.backward_begins(args, kwargs, subject.__qualname__, station)
+            except Exception as error:
+                control.broken(error)
         stack.append(active)
         self.local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
             control.boundary(active, frame)
-        except BaseException:
+        except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(stack)
             self.backward_threads.discard(threading.get_ident())
@@ -162,10 +167,15 @@ class Tracker:
             self._stepped(station.what())
         elif phase is Phase.ZERO_GRAD and not active.skipped:
             self.loop.cleared()
-        control.watch.phase_ended(active, result, error)
+        try:
+            control.watch.phase_ended(active, result, error)
+        except Exception as failure:
+            control.broken(failure)
 
     def enter_module(self, module: Any, frame: FrameType) -> Active | None:
         """A module is called from user code: LOSS for a criterion, FORWARD for any other."""
+        if frame.f_globals is self.not_a_caller:
+            return None
         phase = Phase.LOSS if self.is_criterion(module) else Phase.FORWARD
         return self.enter(phase, module, frame, False)
 
@@ -180,6 +190,12 @@ class Tracker:
     def leave_custom(self, token: Any, error: BaseException | None) -> None:
         """It ends."""
         self.leave(token, None, error)
+
+    def entry_points(self) -> tuple[Callable[..., Any], ...]:
+        """The functions through which the script comes in here."""
+        own = Tracker
+        leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
+        return (own.enter, own.enter_module, own.enter_custom, *leaving)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 

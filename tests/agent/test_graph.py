@@ -1,0 +1,295 @@
+"""Graphs whose truth is known by construction, and counts against an independent recount."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from stepdbg.inprocess import ThreadSession
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import GraphPage, Phase, StopRecord
+
+from .conftest import drive
+
+
+def graph_before_backward(train: Callable[[], Any], **query: Any) -> GraphPage:
+    """The graph at the first stop before a backward."""
+    pages: list[GraphPage] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.next is not None and stop.next.phase is Phase.BACKWARD:
+            pages.append(await session.request(m.GetGraph(0, count=2000, **query)))
+            return m.Action.CONTINUE
+        return None
+
+    drive(train, visit=visit)
+    return pages[0]
+
+
+def recount(root: Any) -> tuple[int, int]:
+    """Nodes and edges by recursion over sets: not the way the agent does it."""
+    nodes: set[Any] = set()
+    edges = 0
+
+    def walk(node: Any) -> None:
+        nonlocal edges
+        if node in nodes:
+            return
+        nodes.add(node)
+        for following, _ in node.next_functions:
+            if following is not None:
+                edges += 1
+                walk(following)
+
+    walk(root)
+    return len(nodes), edges
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(torch.relu(self.first(x)))
+
+
+class Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad * 2
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(5, 4)
+        self.head = nn.Linear(4, 5, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embed(x))
+
+
+def residual() -> torch.Tensor:
+    net = nn.Sequential(nn.Linear(3, 8), Block(8), Block(8), nn.Linear(8, 1))
+    return net(torch.ones(2, 3)).sum()
+
+
+def lstm() -> torch.Tensor:
+    cell = nn.LSTMCell(2, 4)
+    h = c = torch.zeros(1, 4)
+    for _ in range(50):
+        h, c = cell(torch.ones(1, 2), (h, c))
+    return h.sum()
+
+
+def transformer() -> torch.Tensor:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    return layer(torch.ones(1, 3, 8)).sum()
+
+
+def shared_weights() -> torch.Tensor:
+    return Shared()(torch.tensor([1, 2])).sum()
+
+
+def custom_function() -> torch.Tensor:
+    net = nn.Linear(2, 2)
+    return Scale.apply(net(torch.ones(1, 2))).sum()  # type: ignore[no-untyped-call]
+
+
+def checkpointed() -> torch.Tensor:
+    block = Block(4)
+    return checkpoint(block, torch.ones(1, 4, requires_grad=True), use_reentrant=False).sum()
+
+
+def functional_call() -> torch.Tensor:
+    net = nn.Linear(2, 1)
+    return torch.func.functional_call(net, dict(net.named_parameters()), torch.ones(1, 2)).sum()
+
+
+def no_module() -> torch.Tensor:
+    w = torch.ones(3, requires_grad=True)
+    return (w * w + w).sum()
+
+
+CASES = [residual, lstm, transformer, shared_weights, custom_function, checkpointed, functional_call, no_module]
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda f: f.__name__)
+def test_counts_equal_an_independent_recount(make: Callable[[], torch.Tensor]) -> None:
+    truth = []
+
+    def train() -> None:
+        loss = make()
+        truth.append(recount(loss.grad_fn))
+        loss.backward()
+
+    page = graph_before_backward(train)
+    assert (page.nodes, page.edges) == truth[0]
+    assert page.rows[0].nodes == page.nodes
+    assert page.total == len(page.rows)
+    assert page.rows[0].rows_below == page.total - 1
+
+
+def test_the_tree_of_a_toy_in_backward_order() -> None:
+    def train() -> None:
+        net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1), nn.Sigmoid())
+        net2 = nn.Linear(4, 1)
+        criterion = nn.BCELoss()
+        loss = criterion(net(torch.ones(32, 4)), torch.ones(32, 1))
+        loss.backward()
+        del net2
+
+    page = graph_before_backward(train)
+    lines = ["  " * r.depth + f"{r.kind} {r.name}" for r in page.rows]
+    assert lines == [
+        "loss loss",
+        "  module criterion",
+        "  module net",
+        "    module net.3",
+        "    module net.2",
+        "      parameter net.2.bias",
+        "      parameter net.2.weight",
+        "    module net.1",
+        "    module net.0",
+        "      parameter net.0.bias",
+        "      parameter net.0.weight",
+    ]
+    shapes = {r.name: r.shape for r in page.rows}
+    assert shapes["net.2"] == (32, 1)
+    assert shapes["net.1"] == (32, 6)
+    assert shapes["net.0.weight"] == (6, 4)
+    assert {(r.name, r.reached, r.total) for r in page.reach} == {("net", 4, 4), ("net2", 0, 2)}
+    kept = {r.name: r.nbytes for r in page.rows if r.kind == "module"}
+    # Sigmoid keeps its result, which BCELoss then keeps as well: counted once, where backward comes first.
+    assert kept == {
+        "criterion": 128 + 128,
+        "net": 768 + 512,
+        "net.3": 0,
+        "net.2": 768,
+        "net.1": 0,
+        "net.0": 512,
+    }
+
+
+def test_a_shared_weight_is_drawn_once_and_referred_to() -> None:
+    def train() -> None:
+        shared_weights().backward()
+
+    def named() -> None:
+        net = Shared()
+        net(torch.tensor([1, 2])).sum().backward()
+
+    page = graph_before_backward(named)
+    leaves = [(r.kind, r.name) for r in page.rows if r.kind in ("parameter", "shared")]
+    assert leaves == [("parameter", "net.embed.weight"), ("shared", "net.embed.weight")]
+    assert page.reach[0].total == 1
+
+
+def test_detached_and_frozen_parts_are_not_reached() -> None:
+    def train() -> None:
+        body, head, frozen = nn.Linear(2, 2), nn.Linear(2, 1), nn.Linear(2, 2)
+        frozen.requires_grad_(False)
+        head(frozen(body(torch.ones(1, 2)).detach())).sum().backward()
+
+    page = graph_before_backward(train)
+    assert {(r.name, r.reached, r.total, r.frozen) for r in page.reach} == {
+        ("body", 0, 2, 0),
+        ("head", 2, 2, 0),
+        ("frozen", 0, 0, 2),
+    }
+
+
+def test_folding_and_filtering() -> None:
+    def train() -> None:
+        net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1))
+        F.mse_loss(net(torch.ones(2, 4)), torch.ones(2, 1)).backward()
+
+    whole = graph_before_backward(train)
+    net = next(r for r in whole.rows if r.name == "net")
+    folded = graph_before_backward(train, folded=(net.index,))
+    assert folded.total == whole.total - net.rows_below
+    filtered = graph_before_backward(train, pattern="0.bias")
+    assert [r.name for r in filtered.rows] == ["loss", "net", "net.0", "net.0.bias"]
+
+
+def test_a_graph_is_still_shown_after_its_backward_marked_freed() -> None:
+    pages: dict[str, GraphPage] = {}
+
+    def train() -> None:
+        net = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        loss = net(torch.ones(1, 2)).sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        optimizer.step()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.next is not None:
+            name = f"{stop.next.phase.value}{stop.number}"
+            pages[name] = await session.request(m.GetGraph(0))
+
+    drive(train, visit=visit)
+    assert [(k, p.freed, p.nodes) for k, p in pages.items()] == [
+        ("forward1", False, 0),
+        ("backward2", False, 5),
+        ("backward3", False, 5),
+        ("step4", True, 5),
+    ]
+    assert pages["forward1"].note
+
+
+def test_looking_keeps_nothing_alive() -> None:
+    alive: list[int] = []
+
+    def train() -> None:
+        net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+        references = []
+        for _ in range(3):
+            out = net(torch.ones(2, 4))
+            loss = out.sum()
+            references += [weakref.ref(out), weakref.ref(loss)]
+            loss.backward()
+            del out, loss
+        gc.collect()
+        alive.extend(r() is not None for r in references)
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        await session.request(m.GetGraph(0))
+        await session.request(m.GetParameters(0))
+        await session.request(m.GetMemory(0))
+
+    gc.disable()
+    try:
+        drive(train, visit=visit)
+    finally:
+        gc.enable()
+    assert alive == [False] * 6
+
+
+def test_very_deep_graphs_need_no_recursion() -> None:
+    def train() -> None:
+        x = torch.ones(1, requires_grad=True)
+        y = x
+        for _ in range(50_000):
+            y = y * 1.0
+        y.backward()
+
+    page = graph_before_backward(train)
+    assert page.nodes == 50_001
+    assert page.edges == 50_000
