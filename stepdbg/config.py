@@ -37,9 +37,7 @@ ON_DETACH = ("end", "continue")
 
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _KEY = re.compile(r"((ctrl|shift|alt|super|hyper|meta)\+)*(\S|[a-z][a-z0-9_]+)")
-_ASSIGNMENT = re.compile(
-    r"""\s*(?P<name>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*="""
-)
+_ASSIGNMENT = re.compile(r"""\s*(?P<name>(?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _TABLE = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]")
 
 
@@ -154,9 +152,7 @@ class _Reader:
         )
 
     def _syntax(self, message: str) -> UsageError:
-        match = re.fullmatch(
-            r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", message
-        )
+        match = re.fullmatch(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column \d+|end of document)\)", message)
         what = match["what"] if match else message
         line = (match["line"] if match else None) or str(self.text.count("\n") + 1)
         return UsageError(f"{self.path}:{line}: not TOML: {what[:1].lower()}{what[1:]}")
@@ -165,9 +161,7 @@ class _Reader:
         line = self.lines.get(where) or self.lines.get(where[:1]) or 1
         raise UsageError(f"{self.path}:{line}: {problem}")
 
-    def _string(
-        self, data: dict[str, Any], name: str, check: Callable[[str], str] | None = None
-    ) -> str | None:
+    def _string(self, data: dict[str, Any], name: str, check: Callable[[str], str] | None = None) -> str | None:
         value = data.get(name)
         if value is None:
             return None
@@ -211,9 +205,7 @@ class _Reader:
             keys = [key.strip() for key in value.split(",")]
             for key in keys:
                 if not _KEY.fullmatch(key):
-                    self._fail(
-                        where, f"keys.{name}: {key!r} is no key; keys are written n, f5, ctrl+n, space"
-                    )
+                    self._fail(where, f"keys.{name}: {key!r} is no key; keys are written n, f5, ctrl+n, space")
                 if key in RESERVED_KEYS:
                     self._fail(where, f"keys.{name}: {key!r} is reserved for a later command")
             result[name] = ",".join(keys)

@@ -70,9 +70,7 @@ def test_what_cannot_run_a_script(tmp_path: Path) -> None:
         str(plain): "not executable",
         str(program(tmp_path / "ls", "echo a b c")): "not a Python interpreter",
         str(without_torch(tmp_path / "bare")): "has no torch",
-        str(
-            program(tmp_path / "old", """echo 'stepdbg-probe:{"version": [3, 8], "torch": true}'""")
-        ): "Python 3.8",
+        str(program(tmp_path / "old", """echo 'stepdbg-probe:{"version": [3, 8], "torch": true}'""")): "Python 3.8",
     }
     for path, said in cases.items():
         with pytest.raises(UsageError, match=said) as caught:
