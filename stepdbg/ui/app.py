@@ -290,8 +290,7 @@ class StepdbgApp(App[Exited | None]):
         if not pane.searchable:
             self.notify(f"there is nothing to search in the {pane.TITLE.lower()} pane", markup=False)
         elif pattern:
-            pane.search(pattern)
-            self.main.searched = pane
+            self.main.search(pane, pattern)
         else:
             self.main.open_prompt("/")
 

@@ -155,13 +155,18 @@ class MainScreen(Screen[None]):
         if isinstance(self.focused, (Input, TextArea)):
             self.focus_pane("1")
         elif self.searched is not None:
-            self.searched.search("")
-            self.searched = None
+            self.search(self.searched, "")
         elif self.maximised:
             self.maximised = False
         else:
             return False
         return True
+
+    def search(self, pane: Pane, pattern: str) -> None:
+        """Search in `pane`; an empty pattern ends the search."""
+        # In the pane's own turn: what it posts while the screen is at work would go no further than the screen.
+        pane.call_later(pane.search, pattern)
+        self.searched = pane if pattern else None
 
     def open_prompt(self, mode: str, text: str = "") -> None:
         """Show the prompt; the focus returns to where it is now."""
@@ -179,9 +184,7 @@ class MainScreen(Screen[None]):
 
     @on(PromptBar.SearchChanged)
     def _search(self, event: PromptBar.SearchChanged) -> None:
-        pane = self.pane(self.current)
-        pane.search(event.pattern)
-        self.searched = pane if event.pattern else None
+        self.search(self.pane(self.current), event.pattern)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane that holds the focus is the current one."""
