@@ -29,6 +29,8 @@ from stepdbg.protocol.records import (
     ParameterRow,
     Phase,
     PhaseRun,
+    TensorStats,
+    TensorView,
     ValuesRecord,
 )
 
@@ -91,6 +93,7 @@ class Report:
         self._before = before
         self._next = Remembered()
         self._marked = False
+        self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
             self._next.graph, self._next.graph_root = before.graph, before.graph_root
             self._next.graph_title, self._next.graph_at = before.graph_title, before.graph_at
@@ -237,21 +240,30 @@ class Report:
                 break
         else:
             raise NotThereError(f"no parameter is called {query.name} at this stop")
-        page = {
-            "row": query.row,
-            "column": query.column,
-            "rows": min(query.rows, 500),
-            "columns": min(query.columns, 200),
-            "bins": min(query.bins, 200),
-        }
         grad = named.tensor.grad
         return ValuesRecord(
             stop=self._number,
             name=named.name,
-            value=tensors.view(named.tensor, **page),
-            grad=None if grad is None else tensors.view(grad, **page),
+            value=self._view(named.tensor, query),
+            grad=None if grad is None else self._view(grad, query),
             grad_label="none" if grad is None else self._watch.grad_label,
         )
+
+    def _view(self, tensor: Tensor, query: m.GetValues) -> TensorView:
+        """A page of one tensor; its statistics are made once a stop, however many pages are asked for."""
+        key = (id(tensor), query.bins)
+        page = tensors.view(
+            tensor,
+            row=query.row,
+            column=query.column,
+            rows=min(query.rows, 500),
+            columns=min(query.columns, 200),
+            bins=min(query.bins, 200),
+            known=self._statistics.get(key),
+        )
+        if page.stats is not None:
+            self._statistics[key] = page.stats
+        return page
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -227,15 +227,20 @@ def _with_histogram(found: TensorStats, flat: Tensor, bins: int) -> TensorStats:
     )
 
 
-def view(tensor: Tensor, *, row: int, column: int, rows: int, columns: int, bins: int) -> TensorView:
-    """Statistics and a page of cells of any tensor; what is impossible is said in the note."""
+def view(
+    tensor: Tensor, *, row: int, column: int, rows: int, columns: int, bins: int, known: TensorStats | None = None
+) -> TensorView:
+    """Statistics and a page of cells of any tensor; what is impossible is said in the note.
+
+    `known`: the statistics, where they were made before: then only the cells are read.
+    """
     shape = shape_of(tensor) or ()
     empty = TensorView(shape, dtype_name(tensor), str(tensor.device), nbytes(tensor), None, 0, 0, 0, 0, ())
     plain, note = readable(tensor)
     if plain is None:
         return replace(empty, note=note)
     try:
-        found = statistics(plain, bins)
+        found = known if known is not None else statistics(plain, bins)
     except (RuntimeError, NotImplementedError, TypeError) as error:
         found, note = None, f"no statistics: {_one_line(error)}"
     down, across = _extent(plain)
