@@ -1,0 +1,61 @@
+"""The reducer: events and answers in, the next view out."""
+
+from __future__ import annotations
+
+from fake_records import answer, stop
+
+from stepdbg.client import store
+from stepdbg.client.session import ConnectionLost, Exited, SessionInfo
+from stepdbg.client.store import Status, View
+from stepdbg.protocol import messages as m
+
+
+def stopped(count: int) -> View:
+    view = View(SessionInfo("a.py", (), "/python"))
+    for number in range(1, count + 1):
+        view = store.apply_event(view, m.Stopped(stop(number)))
+    return view
+
+
+def test_pages_of_one_pattern_add_up_and_another_pattern_starts_anew() -> None:
+    view = stopped(5)
+    for query in (m.GetParameters(1, 0, 2), m.GetParameters(2, 2, 2)):
+        view = store.apply_answer(view, 5, query, answer(query, 5))
+    listing = view.history[-1].parameters
+    assert listing is not None
+    assert sorted(listing.rows) == [0, 1, 2, 3]
+    query = m.GetParameters(3, 0, 2, "net2")
+    listing = store.apply_answer(view, 5, query, answer(query, 5)).history[-1].parameters
+    assert listing is not None
+    assert [row.name for row in listing.rows.values()] == ["net2.0.weight", "net2.0.bias"]
+
+
+def test_an_answer_to_a_forgotten_stop_changes_nothing() -> None:
+    view = stopped(2)
+    query = m.GetMemory(1)
+    assert store.apply_answer(view, 99, query, answer(query, 2)) == view
+
+
+def test_a_failure_is_kept_until_the_answer_comes() -> None:
+    query = m.GetMemory(1)
+    view = store.apply_failure(stopped(1), 1, query, "no")
+    assert view.history[0].failed == {"GetMemory": "no"}
+    assert not store.apply_answer(view, 1, query, answer(query, 1)).history[0].failed
+
+
+def test_looking_back_ends_at_both_ends_and_with_the_next_stop() -> None:
+    view = store.look(stopped(3), -9)
+    assert (view.ago, view.live) == (2, False)
+    assert store.look(view, 9).live
+    assert store.apply_event(view, m.Stopped(stop(4))).ago == 0
+
+
+def test_history_is_bounded() -> None:
+    view = stopped(store.HISTORY + 3)
+    assert len(view.history) == store.HISTORY
+    assert view.history[0].stop.number == 4
+
+
+def test_a_connection_lost_after_the_end_leaves_it_ended() -> None:
+    view = store.apply_event(stopped(1), Exited(3))
+    assert store.apply_event(view, ConnectionLost("")).status is Status.ENDED
