@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from collections import deque
@@ -20,6 +21,8 @@ class Channel:
     """Blocking sends, non-blocking polls. Not thread-safe: the caller holds the agent's lock."""
 
     def __init__(self, sock: socket.socket) -> None:
+        self.closed_by_script = False
+        """Whether it was not the screen that ended the conversation: the script has closed our file descriptor."""
         self._sock: socket.socket | None = sock
         sock.setblocking(True)
         self._connection = Connection(Role.AGENT)
@@ -42,7 +45,8 @@ class Channel:
             if self._connection.state is State.CLOSED:
                 raise ChannelClosedError from None
             raise
-        except OSError:
+        except OSError as error:
+            self._note(error)
             raise ChannelClosedError from None
 
     def poll(self) -> Any | None:
@@ -61,7 +65,10 @@ class Channel:
     def close(self) -> None:
         """Close the socket; safe to call twice."""
         if self._sock is not None:
-            self._sock.close()
+            try:
+                self._sock.close()
+            except OSError as error:
+                self._note(error)
             self._sock = None
 
     def _read(self) -> None:
@@ -72,5 +79,12 @@ class Channel:
             if not data:
                 raise ChannelClosedError
             self._inbox.extend(self._connection.receive(data))
-        except (OSError, ProtocolError):
+        except OSError as error:
+            self._note(error)
             raise ChannelClosedError from None
+        except ProtocolError:
+            raise ChannelClosedError from None
+
+    def _note(self, error: OSError) -> None:
+        if error.errno in (errno.EBADF, errno.ENOTSOCK):
+            self.closed_by_script = True

@@ -6,6 +6,7 @@ agent's own. Anything that goes wrong in here is reported to the screen and neve
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -67,13 +68,16 @@ class Control:
         self._pause = False
         self._lock = threading.RLock()
         self._began = perf_counter()
-        self._next_poll = 0.0
+        self.next_poll = 0.0
+        """When to look at the socket again, as `perf_counter` tells the time."""
         self._next_progress = 0.0
         self._report: Remembered | None = None
         self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
+        self.free = self._free
+        """Whether nothing is to be stopped for: then a boundary only looks at the socket now and then."""
 
-    def clock(self) -> float:
+    def _clock(self) -> float:
         """Seconds that the script has run since the agent began, without the time held."""
         return perf_counter() - self._began - self.held
 
@@ -108,8 +112,12 @@ class Control:
 
     # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _free(self) -> bool:
+        return self._mode is m.Action.CONTINUE and self._stop_at is None
+
     def boundary(self, active: Active, frame: FrameType) -> None:
-        """A phase is about to run: stop if due. May set `active.skipped`."""
+        """A phase is about to run: stop if due. May set `active.skipped`. Called unless `free` and polled lately."""
         self.watch.looked_at.release()
         mode = self._mode
         if mode is m.Action.NEXT:
@@ -119,16 +127,19 @@ class Control:
         elif self._stop_at is active.phase:
             reason, self._stop_at = StopReason.BREAKPOINT, None
         else:
-            now = perf_counter()
-            if now < self._next_poll:
-                return
             with self._lock:
-                self._look(now)
+                self._look(perf_counter())
             if not self._pause:
                 return
             reason = StopReason.PAUSE
-        if self.tracker.armed:
+        if self.tracker.armed and not self._capturing():
             self._hold(reason, active, frames.of_call(frame), None)
+
+    @staticmethod
+    def _capturing() -> bool:
+        """Whether a CUDA graph records every operation of this stream: ours must not be among them."""
+        cuda = sys.modules.get("torch.cuda")
+        return cuda is not None and bool(cuda._initialized) and bool(cuda.is_current_stream_capturing())
 
     def post_mortem(self, error: BaseException, text: str) -> None:
         """The script dies of `error`: hold it once more, at the line that raised."""
@@ -141,7 +152,8 @@ class Control:
 
     def _look(self, now: float) -> None:
         """Read what the screen said meanwhile, and tell it how far we are."""
-        self._next_poll = now + POLL_EVERY
+        self.free = self._free and not self.watch.looked_at.holding
+        self.next_poll = now + POLL_EVERY
         try:
             while (message := self._channel.poll()) is not None:
                 if isinstance(message, m.Pause):
@@ -222,7 +234,7 @@ class Control:
             stack=described,
             here=here,
             thread=threading.current_thread().name,
-            elapsed=self.clock(),
+            elapsed=self._clock(),
             rate=loop.rate(),
             exception=exception,
             note=self._note(reason),
@@ -302,6 +314,7 @@ class Control:
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:
             self.watch.complete = True
+        self.free = self._free and not self.watch.looked_at.holding
         self._next_progress = perf_counter() + PROGRESS_EVERY
         self._channel.send(m.Continued(action))
 

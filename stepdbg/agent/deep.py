@@ -37,6 +37,11 @@ class LookedAt:
     def __init__(self) -> None:
         self._held: list[tuple[list[Any], list[weakref.ref[Tensor]]]] = []
 
+    @property
+    def holding(self) -> bool:
+        """Whether there is anything to let go."""
+        return bool(self._held)
+
     def hold(self, nodes: list[Any], tensors: Sequence[weakref.ref[Tensor]]) -> None:
         """Take care of `nodes`, whose graph the `tensors` hold. Does nothing for a small graph."""
         if len(nodes) <= MANY:

@@ -1,21 +1,25 @@
 """Run something right after a module has been imported, without importing it ourselves.
 
 torch must be imported by the script and not by us: scripts set OMP_NUM_THREADS, CUDA_VISIBLE_DEVICES and the like
-first. The finder stands on `sys.meta_path` only until everything it waits for has come.
+first. The finder stands on `sys.meta_path` only until everything it waits for has come. Imports nothing that the
+interpreter has not: see `bootstrap`.
 """
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
 import sys
-from collections.abc import Callable, Sequence
-from types import ModuleType
 
-Callback = Callable[[ModuleType], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+    Callback = Callable[[ModuleType], None]
 
 
-class PostImportHook(importlib.abc.MetaPathFinder):
+class PostImportHook:
     """Calls back once for each awaited module, when its import has succeeded."""
 
     def __init__(self) -> None:
@@ -40,7 +44,7 @@ class PostImportHook(importlib.abc.MetaPathFinder):
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         """The spec that the other finders give, with a loader that calls back; None for all other modules."""
         if fullname not in self._waiting or fullname in self._finding:
             return None
@@ -57,7 +61,7 @@ class PostImportHook(importlib.abc.MetaPathFinder):
         finally:
             self._finding.discard(fullname)
         if spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self)
+            spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
         return spec
 
     def imported(self, module: ModuleType) -> None:
@@ -69,18 +73,19 @@ class PostImportHook(importlib.abc.MetaPathFinder):
             callback(module)
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Stands in for the real loader during the import and puts it back afterwards."""
 
-    def __init__(self, real: importlib.abc.Loader, hook: PostImportHook) -> None:
+    def __init__(self, real: Any, hook: PostImportHook) -> None:
         self._real = real
         self._hook = hook
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._real, name)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._real.create_module(spec)
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._real.create_module(spec)
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:

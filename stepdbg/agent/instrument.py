@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -73,14 +74,14 @@ class Instruments:
     def install(self) -> None:
         """Instrument torch. Call `restore` to undo all of it."""
         tracker = self._tracker
-        entries: tuple[Callable[..., Any], ...] = (wrap._forget_this_frame, is_criterion, _in_constructor)
+        entries: tuple[Callable[..., Any], ...] = (wrap._forget_this_frame, is_criterion.__wrapped__, _in_constructor)
         for entry in (*tracker.entry_points(), *entries):
             step_over(entry, and_what_it_calls=True)
         tracker.is_criterion = is_criterion
         tracker.known_optimizers = lambda: [id(o) for o in self._optimizers]
         tracker.sequence_number = _get_sequence_nr
         tracker.grad_enabled = torch.is_grad_enabled
-        tracker.untouchable = _recording
+        tracker.recording = torch._C._get_tracing_state
         tracker.not_a_caller = vars(torch.nn.utils.parametrize)
         call = wrap.module_call(tracker, Module.__call__, self._is_compiling, _get_sequence_nr)
         self._set(Module, "__call__", call)
@@ -211,10 +212,10 @@ class Instruments:
         self._set(scaler, "scale", wrap.scaler_scale(self._tracker, scaler.scale))
 
 
-def is_criterion(module: Module) -> bool:
-    """Whether a module called by the user is a loss: one of torch's, or named like one."""
-    name = type(module).__name__
-    return isinstance(module, torch.nn.modules.loss._Loss) or name.endswith(("Loss", "Criterion"))
+@lru_cache(maxsize=1024)
+def is_criterion(kind: type[Module]) -> bool:
+    """Whether a module class that the user calls is a loss: one of torch's, or named like one."""
+    return issubclass(kind, torch.nn.modules.loss._Loss) or kind.__name__.endswith(("Loss", "Criterion"))
 
 
 def _nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -229,13 +230,6 @@ def _norm_only(parameters: Any, max_norm: float = 0.0, *args: Any, **kwargs: Any
     with torch.no_grad():
         grads = [p.grad for p in parameters if p.grad is not None]
         return torch.nn.utils.get_total_norm(grads, *args, **kwargs)
-
-
-def _recording() -> bool:
-    """Whether every operation is being recorded into something of the script's: a jit trace or a CUDA graph."""
-    if torch._C._get_tracing_state() is not None:
-        return True
-    return "torch.cuda" in sys.modules and torch.cuda._initialized and torch.cuda.is_current_stream_capturing()
 
 
 def _in_constructor(scheduler: Any) -> bool:

@@ -1,7 +1,8 @@
 """The training loop as seen from its phases: iterations, micro-batches, and the stations of the rail.
 
-Pure bookkeeping, no torch. A *site* is where a phase is called from: (phase, code object, instruction). The order of
-the rail is the order in which sites were first entered, kept from iteration to iteration.
+Pure bookkeeping, no torch. A *site* is where a phase is called from. The order of the rail is the order in which sites
+were first entered, kept from iteration to iteration. `enter` and `left` are on the path that a free run takes at every
+boundary: sites are compared by numbers, since hashing a code object or an enum member costs more than all the rest.
 
 An iteration ends when every optimizer known has stepped once; where one of them steps twice before the others, each
 step ends one from then on. A SCHEDULER phase right after still belongs to it. With no optimizer in sight, an
@@ -18,10 +19,16 @@ from typing import Any
 
 from stepdbg.protocol.records import Phase
 
-Site = tuple[Phase, Any, int]
+Site = tuple[int, int, str]
+"""Where a phase is called from: id of the code object, the instruction in it, and the phase."""
 
 RATE_WINDOW = 20
 """Iterations that the rate is measured over."""
+
+TRANSPARENT = frozenset({Phase.STEP, Phase.CUSTOM})
+
+_SCHEDULER = Phase.SCHEDULER
+_BACKWARD = Phase.BACKWARD
 
 MAX_STATIONS = 200
 """Sites kept for one iteration's rail; a loop that calls from more places than this shows the first ones."""
@@ -31,6 +38,7 @@ class Station:
     """One site of the loop and what is known of its runs in this iteration."""
 
     __slots__ = (
+        "code",
         "count",
         "depth",
         "detail",
@@ -41,16 +49,22 @@ class Station:
         "loss",
         "loss_before",
         "loss_place",
+        "mark",
         "micro",
         "phase",
         "seconds",
         "skipped",
         "subject",
+        "transparent",
     )
 
-    def __init__(self, phase: Phase, depth: int) -> None:
+    def __init__(self, phase: Phase, depth: int, code: Any = None) -> None:
         self.phase = phase
+        self.transparent = phase in TRANSPARENT
+        """Whether user code inside it runs phases of its own: a closure in STEP, the lines of a CUSTOM one."""
         self.depth = depth
+        self.code = code
+        """The calling code object, held so that its id stays its own."""
         self.subject: Any = None
         """A weak reference to what is concerned, a plain string, or None."""
         self.kind = ""
@@ -60,6 +74,8 @@ class Station:
         self.last_count = 0
         self.iteration = 0
         self.micro = 0
+        self.mark = 0
+        """The loop's mark when it was entered last: equal marks mean the same micro-batch."""
         self.skipped = False
         self.failed = False
         self.loss: float | None = None
@@ -96,7 +112,7 @@ class Loop:
         self.ends: deque[float] = deque(maxlen=RATE_WINDOW + 1)
         """Run-clock times at which iterations ended."""
         self._previous: Site | None = None
-        self._in_micro: set[Site] = set()
+        self._mark = 1
         self._had_backward = False
         self._over = False
         self._stepped: set[int] = set()
@@ -105,24 +121,24 @@ class Loop:
         self.has_optimizers = False
         """Whether an optimizer has been built: then only its steps end iterations."""
 
-    def enter(self, site: Site, depth: int, clock: float) -> Station:
+    def enter(self, site: Site, phase: Phase, depth: int, clock: float, code: Any = None) -> Station:
         """A phase at `site` begins, `depth` phases deep, at `clock` seconds of run time."""
-        if self._over and site[0] is not Phase.SCHEDULER:
+        station = self.stations.get(site)
+        if self._over and phase is not _SCHEDULER:
             self._next_iteration(clock)
-        elif site in self._in_micro and self._had_backward:
+        elif self._had_backward and station is not None and station.mark == self._mark:
             if self._any_step or self.has_optimizers:
                 self._next_micro()
             else:
                 self._next_iteration(clock)
-        self._in_micro.add(site)
-        station = self.stations.get(site)
         if station is None:
-            station = self._add(site, depth)
+            station = self._add(site, phase, depth, code)
         elif station.iteration != self.iteration:
             station.last_count = station.count
             station.count = 0
             station.seconds = None
             station.skipped = station.failed = False
+        station.mark = self._mark
         station.iteration = self.iteration
         station.micro = self.micro_batch
         self._previous = site
@@ -132,7 +148,7 @@ class Loop:
         """The phase at `station` has run for `seconds`."""
         station.count += 1
         station.seconds = seconds if station.seconds is None else station.seconds + seconds
-        if station.phase is Phase.BACKWARD and not station.skipped and not station.failed:
+        if station.phase is _BACKWARD and not station.skipped and not station.failed:
             self._had_backward = True
             self.backwards += 1
 
@@ -173,21 +189,24 @@ class Loop:
         self.ends.append(clock)
         self._over = False
         self._stepped.clear()
-        stale = [s for s in self.order if self.stations[s].iteration < self.iteration - 1]
-        for site in stale:
-            del self.stations[site]
-            self.order.remove(site)
+        oldest = self.iteration - 1
+        if any(station.iteration < oldest for station in self.stations.values()):
+            self._forget(oldest)
         self._previous = None
         self._next_micro()
         self.micro_batch = 1
 
+    def _forget(self, oldest: int) -> None:
+        self.stations = {site: s for site, s in self.stations.items() if s.iteration >= oldest}
+        self.order = [site for site in self.order if site in self.stations]
+
     def _next_micro(self) -> None:
         self.micro_batch += 1
-        self._in_micro.clear()
+        self._mark += 1
         self._had_backward = False
 
-    def _add(self, site: Site, depth: int) -> Station:
-        station = Station(site[0], depth)
+    def _add(self, site: Site, phase: Phase, depth: int, code: Any) -> Station:
+        station = Station(phase, depth, code)
         if len(self.order) < MAX_STATIONS:
             self.stations[site] = station
             at = self.order.index(self._previous) + 1 if self._previous in self.order else len(self.order)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -24,19 +24,15 @@ MAX_OUTPUTS = 32
 """Results of forwards and losses remembered (weakly), at most."""
 
 
-class Seen:
-    """A loss tensor as it was seen, held weakly; its number once it has been read."""
+class Seen(NamedTuple):
+    """A loss tensor as it was seen, held weakly."""
 
-    __slots__ = ("iteration", "micro", "name", "ref", "shape", "source", "station", "value")
-
-    def __init__(self, tensor: Tensor, name: str, source: str, station: Station, place: tuple[int, int]) -> None:
-        self.ref = weakref.ref(tensor)
-        self.name = name
-        self.source = source
-        self.station = station
-        self.iteration, self.micro = place
-        self.value: float | None = None
-        self.shape: tuple[int, ...] = ()
+    ref: weakref.ref[Tensor]
+    name: str
+    source: str
+    station: Station
+    place: tuple[int, int]
+    """Iteration and micro-batch."""
 
 
 class LossWatch:
@@ -67,12 +63,13 @@ class LossWatch:
     def backward_begins(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str, station: Station) -> None:
         """A backward is entered with these arguments (`call[0]`: what it starts from)."""
         first = call[0] if call else kwargs.get("tensors", kwargs.get("outputs"))
-        tensors = [first] if isinstance(first, Tensor) else list(first) if isinstance(first, (list, tuple)) else []
-        tensors = [t for t in tensors if isinstance(t, Tensor)]
+        if type(first) is Tensor:
+            tensors = [first]
+        else:
+            several = list(first) if isinstance(first, (list, tuple)) else [first]
+            tensors = [t for t in several if isinstance(t, Tensor)]
         self.roots = [weakref.ref(t) for t in tensors]
-        retain = kwargs.get("retain_graph", call[_RETAIN[method]] if len(call) > _RETAIN[method] else None)
-        create = kwargs.get("create_graph", call[_RETAIN[method] + 1] if len(call) > _RETAIN[method] + 1 else False)
-        self.keeps_graph = bool(create) if retain is None else bool(retain)
+        self.keeps_graph = bool(kwargs or len(call) > 1) and _keeps_graph(call, kwargs, method)
         self.inline = None
         if not tensors:
             return
@@ -87,51 +84,53 @@ class LossWatch:
         name = "inside the model" if inside else "inline"
         if last is not None and last.phase is Phase.FORWARD:
             self.inline = PhaseRun(Phase.LOSS, detail=name)
-        self.seen = Seen(root, name, "output" if inside else "backward", station, self._place())
+        self.seen = Seen(weakref.ref(root), name, "output" if inside else "backward", station, self._place())
         self.outputs.append(self.seen.ref)
 
-    def phase_ended(self, active: Active, result: Any, error: BaseException | None) -> None:
-        """A phase has returned `result`."""
-        phase = active.phase
-        if phase is Phase.LOSS or phase is Phase.FORWARD:
-            if error is None:
-                self._result(active, result)
-        elif error is None and not active.skipped:
+    def phase_ended(self, active: Active, error: BaseException | None) -> None:
+        """A phase other than FORWARD and LOSS has ended."""
+        if error is None and not active.skipped:
+            phase = active.phase
             if phase is Phase.BACKWARD:
                 self.grad_label = "scaled" if self.scaled else ""
                 self.freed_by += not self.keeps_graph
             elif phase in _LABELS:
                 self.grad_label = _LABELS[phase]
 
-    def _result(self, active: Active, result: Any) -> None:
+    def result(self, active: Active, result: Any) -> None:
+        """A FORWARD or LOSS phase has returned `result`."""
         if isinstance(result, Tensor):
-            self.outputs.append(weakref.ref(result))
+            ref = weakref.ref(result)
+            self.outputs.append(ref)
             if active.phase is Phase.LOSS:
-                self.seen = Seen(result, active.station.kind, "loss", active.station, self._place())
+                self.seen = Seen(ref, active.station.kind, "loss", active.station, self._place())
             return
         if not self.thorough:
             self.complete = False
             return
         for key, tensor in _tensors(result):
-            self.outputs.append(weakref.ref(tensor))
+            ref = weakref.ref(tensor)
+            self.outputs.append(ref)
             if key == "loss" and tensor.numel() == 1:
-                self.seen = Seen(tensor, "inside the model", "output", active.station, self._place())
+                self.seen = Seen(ref, "inside the model", "output", active.station, self._place())
 
     def loss(self) -> LossValue | None:
         """The loss as last seen, read if it is still there. Copies one number off the device."""
         seen = self.seen
         if seen is None:
             return None
-        tensor = seen.ref()
-        if seen.value is None and tensor is not None:
-            seen.shape = tuple(tensor.shape)
-            if tensor.numel() == 1 and not tensor.is_complex() and not tensor.is_meta:
-                seen.value = float(tensor.detach().item())
-        station, place = seen.station, (seen.iteration, seen.micro)
-        if seen.value is not None and station.loss_place != place:
-            station.loss_place, station.loss_before, station.loss = place, station.loss, seen.value
-        previous = station.loss_before if station.loss_place == place else None
-        return LossValue(seen.value, previous, seen.name, seen.iteration, seen.shape, seen.source)
+        tensor, station = seen.ref(), seen.station
+        shape: tuple[int, ...] = ()
+        if tensor is not None:
+            shape = tuple(tensor.shape)
+            fits = tensor.numel() == 1 and not tensor.is_complex() and not tensor.is_meta
+            if fits and (station.loss_place != seen.place or station.loss is None):
+                if station.loss_place != seen.place:
+                    station.loss_before = station.loss
+                station.loss_place, station.loss = seen.place, float(tensor.detach().item())
+        known = station.loss_place == seen.place
+        value, previous = (station.loss, station.loss_before) if known else (None, station.loss)
+        return LossValue(value, previous, seen.name, seen.place[0], shape, seen.source)
 
     def live_roots(self) -> list[Any]:
         """grad_fn nodes of every output and loss that is alive, newest first, each once."""
@@ -148,6 +147,15 @@ class LossWatch:
 
 _LABELS = {Phase.UNSCALE: "unscaled", Phase.CLIP: "clipped", Phase.ZERO_GRAD: ""}
 """What the gradients are called after a phase."""
+
+
+def _keeps_graph(call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str) -> bool:
+    """Whether a backward called with these arguments leaves the graph's buffers alone."""
+    at = _RETAIN[method]
+    retain = kwargs.get("retain_graph", call[at] if len(call) > at else None)
+    create = kwargs.get("create_graph", call[at + 1] if len(call) > at + 1 else False)
+    return bool(create) if retain is None else bool(retain)
+
 
 _RETAIN = {"Tensor.backward": 2, "backward": 2, "grad": 3}
 """Position of `retain_graph` among the arguments; `create_graph` follows it."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,25 +26,25 @@ MAX_SPANS = 200_000
 
 NO_KWARGS: Mapping[str, Any] = {}
 
-_TRANSPARENT = frozenset({Phase.STEP, Phase.CUSTOM})
-"""Phases inside which user code runs phases of its own: a closure in STEP, the lines of a CUSTOM one."""
+_BACKWARD, _CUSTOM, _DATA, _FORWARD = Phase.BACKWARD, Phase.CUSTOM, Phase.DATA, Phase.FORWARD
+_LOSS, _STEP, _ZERO_GRAD = Phase.LOSS, Phase.STEP, Phase.ZERO_GRAD
+# Looked up once: reading a member off an Enum class costs more than comparing it.
 
 
 class Active:
-    """One phase being run. Holds what it concerns only as long as it runs."""
+    """One phase being run. Its station holds what it concerns, weakly."""
 
-    __slots__ = ("detail", "grad", "held", "phase", "seconds", "skippable", "skipped", "started", "station")
+    skipped = False
+    detail = ""
+    grad = True
+    seconds: float | None = None
+    started = 0.0
+    held = 0.0
 
     def __init__(self, phase: Phase, station: Station, skippable: bool) -> None:
         self.phase = phase
         self.station = station
         self.skippable = skippable
-        self.skipped = False
-        self.detail = ""
-        self.grad = True
-        self.started = 0.0
-        self.held = 0.0
-        self.seconds: float | None = None
 
 
 class _Local(threading.local):
@@ -73,15 +74,15 @@ class Tracker:
         self.backward_threads: set[int] = set()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
-        self.untouchable: Callable[[], bool] = lambda: False
-        """Whether what runs now records every operation, ours too (jit tracing, CUDA graph capture)."""
+        self.recording: Callable[[], Any] = lambda: None
+        """What records every operation now, ours too (a jit trace); None when nothing does."""
         self.not_a_caller: Any = None
         """Globals of `torch.nn.utils.parametrize`, which calls modules when a parametrized weight is read."""
         self.loss_scaled = False
         """Whether a GradScaler has scaled a loss since the last backward."""
         self._iteration = 1
         self._iteration_began_at = 0
-        self.is_criterion: Callable[[Any], bool] = lambda _module: False
+        self.is_criterion: Callable[[type[Any]], bool] = lambda _kind: False
 
     # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,77 +99,98 @@ class Tracker:
 
         Returns None where it is no boundary (a step inside a step, a call from the autograd engine's own threads).
         """
-        stack = self.local.stack
-        if stack and phase is Phase.STEP and any(a.phase is Phase.STEP for a in stack):
-            return None
-        if self.untouchable() or (self.backward_threads and self._in_engine_thread()):
-            return None
         control = self.control
-        if control is None:
+        if control is None or self.recording() is not None:
             return None
-        station = self.loop.enter((phase, frame.f_code, frame.f_lasti), len(stack), control.clock())
-        if self.loop.iteration != self._iteration:
-            self._new_iteration()
-        if type(subject) is str:
-            station.subject, station.kind = subject, ""
-        else:
-            station.concerns(subject)
-        active = Active(phase, station, skippable)
-        if phase is Phase.FORWARD:
-            active.grad = self.grad_enabled()
-            station.detail = "" if active.grad else "no grad"
-        elif phase is Phase.BACKWARD:
-            control.watch.scaled, self.loss_scaled = self.loss_scaled, False
-            self.backward_threads.add(threading.get_ident())
-            try:
-                control.watch.backward_begins(args, kwargs, subject.__qualname__, station)
-            except Exception as error:
-                control.broken(error)
-        stack.append(active)
-        self.local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
-            control.boundary(active, frame)
-        except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
-            stack.pop()
-            self._reopen(stack)
-            self.backward_threads.discard(threading.get_ident())
-            raise
-        self.local.closed = phase not in _TRANSPARENT
-        if phase in _TRANSPARENT:
+            local = self.local
+            stack = local.stack
+            if stack and phase is _STEP and any(a.phase is _STEP for a in stack):
+                return None
+            if self.backward_threads and self._in_engine_thread():
+                return None
+            active = self._begin(control, phase, subject, frame, skippable, len(stack))
+            if phase is _BACKWARD:
+                control.watch.scaled, self.loss_scaled = self.loss_scaled, False
+                self.backward_threads.add(get_ident())
+                control.watch.backward_begins(args, kwargs, subject.__qualname__, active.station)
+        except Exception as error:
+            control.broken(error)
+            return None
+        transparent = active.station.transparent
+        stack.append(active)
+        if not control.free or perf_counter() >= control.next_poll:
+            local.closed = True  # what the agent itself calls while it holds the script is no phase
+            try:
+                control.boundary(active, frame)
+            except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
+                stack.pop()
+                self._reopen(local)
+                self.backward_threads.discard(get_ident())
+                raise
+        local.closed = not transparent
+        if transparent:
             self.last = None
         active.held = control.held
         active.started = perf_counter()
         return active
 
+    def _begin(
+        self, control: Control, phase: Phase, subject: Any, frame: FrameType, skippable: bool, depth: int
+    ) -> Active:
+        code, loop = frame.f_code, self.loop
+        station = loop.enter(
+            (id(code), frame.f_lasti, phase._value_), phase, depth, perf_counter() - control.held, code
+        )
+        if loop.iteration != self._iteration:
+            self._new_iteration()
+        if phase is _CUSTOM:
+            station.subject = subject
+        else:
+            known = station.subject
+            if known is None or known() is not subject:
+                station.concerns(subject)
+        active = Active(phase, station, skippable)
+        if phase is _FORWARD:
+            active.grad = grad = self.grad_enabled()
+            station.detail = "" if grad else "no grad"
+        return active
+
     def leave(self, active: Active, result: Any, error: BaseException | None) -> None:
         """The phase of `active` has returned `result` or raised `error`. Never raises."""
         now = perf_counter()
-        control = self.control
-        local = self.local
-        if local.stack and local.stack[-1] is active:
-            local.stack.pop()
-        self._reopen(local.stack)
+        control, local = self.control, self.local
+        stack = local.stack
+        if stack and stack[-1] is active:
+            stack.pop()
+        self._reopen(local)
         if control is None:
             return
-        phase = active.phase
+        phase, station = active.phase, active.station
         seconds = now - active.started - (control.held - active.held)
-        active.seconds = None if active.skipped else seconds
-        station = active.station
         station.skipped = active.skipped
-        ended = phase is Phase.DATA and isinstance(error, StopIteration)
-        station.failed = error is not None and not ended
-        self.loop.left(station, seconds)
+        if not active.skipped:
+            active.seconds = seconds
+        if error is not None:
+            if phase is _DATA and isinstance(error, StopIteration):
+                active.detail = "end of data"
+            else:
+                station.failed = True
         self.last = active
-        if ended:
-            active.detail = "end of data"
-        if phase is Phase.BACKWARD:
-            self.backward_threads.discard(threading.get_ident())
-        elif phase is Phase.STEP:
-            self._stepped(station.what())
-        elif phase is Phase.ZERO_GRAD and not active.skipped:
-            self.loop.cleared()
         try:
-            control.watch.phase_ended(active, result, error)
+            self.loop.left(station, seconds)
+            if phase is _FORWARD or phase is _LOSS:
+                if error is None:
+                    control.watch.result(active, result)
+            elif phase is _BACKWARD:
+                self.backward_threads.discard(get_ident())
+                control.watch.phase_ended(active, error)
+            elif phase is _STEP:
+                self._stepped(station.what())
+            elif not active.skipped:
+                if phase is _ZERO_GRAD:
+                    self.loop.cleared()
+                control.watch.phase_ended(active, error)
         except Exception as failure:
             control.broken(failure)
 
@@ -176,8 +198,7 @@ class Tracker:
         """A module is called from user code: LOSS for a criterion, FORWARD for any other."""
         if frame.f_globals is self.not_a_caller:
             return None
-        phase = Phase.LOSS if self.is_criterion(module) else Phase.FORWARD
-        return self.enter(phase, module, frame, False)
+        return self.enter(_LOSS if self.is_criterion(type(module)) else _FORWARD, module, frame, False)
 
     # ── custom phases: the observer of `stepdbg.phase` ──────────────────────────────────────────────────────
 
@@ -185,7 +206,7 @@ class Tracker:
         """`with stepdbg.phase(name)` begins in `frame`."""
         if self.local.closed or not self.armed:
             return None
-        return self.enter(Phase.CUSTOM, name, frame, False)
+        return self.enter(_CUSTOM, name, frame, False)
 
     def leave_custom(self, token: Any, error: BaseException | None) -> None:
         """It ends."""
@@ -201,7 +222,7 @@ class Tracker:
 
     def step_inside(self, optimizer: Any) -> None:
         """An optimizer steps inside another phase (in a backward hook): no stop, but it is its step."""
-        if any(active.phase is Phase.BACKWARD for active in self.local.stack):
+        if any(active.phase is _BACKWARD for active in self.local.stack):
             self._stepped(optimizer)
 
     def step_left_out(self, optimizer: Any, frame: FrameType) -> None:
@@ -224,11 +245,12 @@ class Tracker:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()
 
-    def _reopen(self, stack: list[Active]) -> None:
-        self.local.closed = bool(stack) and stack[-1].phase not in _TRANSPARENT
+    @staticmethod
+    def _reopen(local: _Local) -> None:
+        local.closed = bool(local.stack) and not local.stack[-1].station.transparent
 
     def _in_engine_thread(self) -> bool:
         # The autograd engine's device threads are unknown to `threading`: a module called there (checkpointing on
         # CUDA recomputes in them) is part of the backward that waits for it.
-        me = threading.get_ident()
+        me = get_ident()
         return me not in self.backward_threads and me not in sys.modules["threading"]._active

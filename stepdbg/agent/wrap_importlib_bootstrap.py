@@ -41,13 +41,16 @@ def phase_wrapper(
     """
     local = tracker.local
     skippable = skipped_result is not None
+    is_step = phase is Phase.STEP
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if is_compiling() or local.closed or not tracker.armed or (passes is not None and passes(args[0])):
+        if local.closed or not tracker.armed or is_compiling() or (passes is not None and passes(args[0])):
             try:
+                if not is_step:
+                    return original(*args, **kwargs)
                 result = original(*args, **kwargs)
-                if phase is Phase.STEP and tracker.armed and not is_compiling():
+                if tracker.armed and not is_compiling():
                     tracker.step_inside(args[0])
                 return result
             except BaseException as error:

@@ -21,7 +21,7 @@ class Sites:
         for name in names:
             phase, _, which = name.partition(":")
             self.time += 1.0
-            station = self.loop.enter((Phase(phase), name, 0), 0, self.time)
+            station = self.loop.enter((0, 0, name), Phase(phase), 0, self.time)
             seen.append((self.loop.iteration, self.loop.micro_batch))
             self.loop.left(station, 0.5)
             if phase == "step":
@@ -29,7 +29,7 @@ class Sites:
         return seen
 
     def rail(self) -> list[str]:
-        return [str(site[1]) for site, _ in self.loop.rail()]
+        return [site[2] for site, _ in self.loop.rail()]
 
 
 PLAIN = ("zero_grad", "forward", "loss", "backward", "step")
@@ -97,7 +97,7 @@ def test_the_rail_keeps_the_loops_order_and_forgets_sites_that_are_gone() -> Non
 def test_a_station_counts_and_times_its_runs_of_this_iteration() -> None:
     sites = Sites()
     sites.run("forward", "backward", "forward", "backward", "step")
-    stations: dict[str, Station] = {str(site[1]): station for site, station in sites.loop.rail()}
+    stations: dict[str, Station] = {site[2]: station for site, station in sites.loop.rail()}
     assert (stations["forward"].count, stations["forward"].seconds) == (2, 1.0)
     sites.run("forward")
     assert (stations["forward"].count, stations["forward"].last_count) == (1, 2)

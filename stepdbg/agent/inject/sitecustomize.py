@@ -37,20 +37,22 @@ def _take_over() -> None:
 
 def _load_agent(here: str, fd: int, settings: str) -> None:
     """Import `stepdbg.agent` from beside this folder, whether or not stepdbg is installed in this environment."""
-    import importlib.util
+    # Not importlib.util: it loads half the standard library, and the script's folder may hold modules of those names.
+    import _frozen_importlib  # type: ignore[import-not-found]
+    import _frozen_importlib_external
     import os
     import sys
 
     package = os.path.dirname(os.path.dirname(here))  # noqa: PTH120
     if "stepdbg" not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
+        spec = _frozen_importlib_external.spec_from_file_location(
             "stepdbg",
             os.path.join(package, "__init__.py"),  # noqa: PTH118
             submodule_search_locations=[package],
         )
         if spec is None or spec.loader is None:
             return
-        module = importlib.util.module_from_spec(spec)
+        module = _frozen_importlib.module_from_spec(spec)
         sys.modules["stepdbg"] = module
         spec.loader.exec_module(module)
     from stepdbg.agent import bootstrap
