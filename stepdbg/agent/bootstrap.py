@@ -120,7 +120,7 @@ class Agent:
         return self._channel
 
     def _screen_gone(self) -> None:
-        """The conversation is over. A script that closed our socket itself (all it inherited, as daemons do) runs on."""
+        """The conversation is over. A script that closed our socket itself, as daemons do, runs on."""
         from stepdbg.agent import hangup
 
         if self._channel is None or not self._channel.closed_by_script:
@@ -155,9 +155,7 @@ class Agent:
 
         self._imports.when_imported(module_name, found)
 
-    def _excepthook(
-        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
+    def _excepthook(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         with StandardLibrary():
             from stepdbg.agent import frames
 

@@ -68,14 +68,12 @@ class Control:
         self._pause = False
         self._lock = threading.RLock()
         self._began = perf_counter()
-        self.next_poll = 0.0
-        """When to look at the socket again, as `perf_counter` tells the time."""
+        self._next_poll = 0.0
         self._next_progress = 0.0
         self._report: Remembered | None = None
         self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
-        self.free = self._free
-        """Whether nothing is to be stopped for: then a boundary only looks at the socket now and then."""
+        tracker.free = settings.stop_at == "never"
 
     def _clock(self) -> float:
         """Seconds that the script has run since the agent began, without the time held."""
@@ -112,12 +110,8 @@ class Control:
 
     # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _free(self) -> bool:
-        return self._mode is m.Action.CONTINUE and self._stop_at is None
-
     def boundary(self, active: Active, frame: FrameType) -> None:
-        """A phase is about to run: stop if due. May set `active.skipped`. Called unless `free` and polled lately."""
+        """A phase is about to run, and boundaries are recorded: stop if due. May set `active.skipped`."""
         self.watch.looked_at.release()
         mode = self._mode
         if mode is m.Action.NEXT:
@@ -127,8 +121,9 @@ class Control:
         elif self._stop_at is active.phase:
             reason, self._stop_at = StopReason.BREAKPOINT, None
         else:
-            with self._lock:
-                self._look(perf_counter())
+            if perf_counter() >= self._next_poll:
+                with self._lock:
+                    self._look(perf_counter())
             if not self._pause:
                 return
             reason = StopReason.PAUSE
@@ -143,17 +138,37 @@ class Control:
 
     def post_mortem(self, error: BaseException, text: str) -> None:
         """The script dies of `error`: hold it once more, at the line that raised."""
+        self._end_free_run()
         info = ExceptionInfo(type(error).__name__, str(error), text)
         self._hold(StopReason.EXCEPTION, None, frames.of_traceback(error.__traceback__), info)
 
     def finished(self) -> None:
         """The script has run to its end: hold it before teardown."""
+        self._end_free_run()
         self._hold(StopReason.FINISHED, None, [], None)
+
+    def look(self) -> None:
+        """In a free run, every POLL_EVERY seconds: hear a pause, and let go of graphs that were looked at."""
+        with self._lock:
+            self.watch.looked_at.release()
+            self._look(perf_counter())
+            if self._pause and self.tracker.free:
+                self._end_free_run()
+
+    def _end_free_run(self) -> None:
+        if self.tracker.free:
+            self.tracker.free = False
+            self._mode = m.Action.ITERATION  # until the pause takes effect, nothing else stops
+            self._until_iteration = sys.maxsize
+            self.tracker.loop.after_free_run()
+            last = self.tracker.last
+            if last is not None and not last.station.failed:
+                self.tracker.last = None  # left when the free run had just begun
+            self.watch.after_free_run()
 
     def _look(self, now: float) -> None:
         """Read what the screen said meanwhile, and tell it how far we are."""
-        self.free = self._free and not self.watch.looked_at.holding
-        self.next_poll = now + POLL_EVERY
+        self._next_poll = self.tracker.next_look = now + POLL_EVERY
         try:
             while (message := self._channel.poll()) is not None:
                 if isinstance(message, m.Pause):
@@ -170,12 +185,17 @@ class Control:
     def _progress(self) -> m.Progress:
         loop, last = self.tracker.loop, self.tracker.last
         loss = None
-        seen = self.watch.seen.ref() if self.watch.seen else None
-        if seen is not None and seen.device.type == "cpu":  # elsewhere reading it would wait for the device
+        root = self.watch.root() if self.watch.root is not None else None
+        if root is not None and root.device.type == "cpu" and root.numel() == 1:  # elsewhere it would wait
             with quiet():
-                found = self.watch.loss()
-            loss = found.value if found else None
-        return m.Progress(loop.iteration, loop.micro_batch, last.phase.value if last else "", loss, loop.rate())
+                loss = float(root.detach().item())
+        return m.Progress(
+            loop.iteration,
+            0 if self.tracker.free else loop.micro_batch,
+            last.phase.value if last else "",
+            loss,
+            loop.rate(),
+        )
 
     # ── stopped ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,7 +245,7 @@ class Control:
             number=self.stops,
             reason=reason,
             iteration=loop.iteration,
-            micro_batch=loop.micro_batch,
+            micro_batch=loop.micro_batch if loop.micro_known else 0,
             just_ran=tuple(ran),
             next=report.run_of(active, upcoming=True) if active is not None else None,
             inside=tuple(report.run_of(a, upcoming=True) for a in enclosing),
@@ -237,11 +257,14 @@ class Control:
             elapsed=self._clock(),
             rate=loop.rate(),
             exception=exception,
-            note=self._note(reason),
+            note=self._note(reason, last is None),
         )
 
-    def _note(self, reason: StopReason) -> str:
-        if self.tracker.loop.order or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
+    def _note(self, reason: StopReason, after_free_run: bool) -> str:
+        loop = self.tracker.loop
+        if loop.partly_free and after_free_run:
+            return "The script ran free until here: what ran last was not recorded."
+        if loop.order or loop.iteration > 1 or loop.over or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
             return ""
         seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"
         return (
@@ -262,6 +285,8 @@ class Control:
                 state = "failed"
             elif run_now or (station.iteration == loop.iteration and not passed_next):
                 state = "skipped" if station.skipped else "done"
+            elif not loop.micro_known and not passed_next and active is not None:
+                state = "unknown"
             else:
                 state = "ahead"
             ahead = state == "ahead" and station.iteration != loop.iteration
@@ -311,10 +336,10 @@ class Control:
             active.skipped = action is m.Action.SKIP
         self._mode = m.Action.NEXT if action is m.Action.SKIP else action
         self._until_iteration = self.tracker.loop.iteration + 1
+        self.tracker.free = self._mode is m.Action.CONTINUE and self._stop_at is None
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:
             self.watch.complete = True
-        self.free = self._free and not self.watch.looked_at.holding
         self._next_progress = perf_counter() + PROGRESS_EVERY
         self._channel.send(m.Continued(action))
 

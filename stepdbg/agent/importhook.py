@@ -91,7 +91,13 @@ class _Loader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._real
         module.__loader__ = self._real
-        self._real.exec_module(module)
+        try:
+            self._real.exec_module(module)
+        except BaseException as error:
+            # Without our entry the interpreter takes those of the import machinery out, as it does in a bare run.
+            if error.__traceback__ is not None:
+                error.__traceback__ = error.__traceback__.tb_next
+            raise
         self._hook.imported(module)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -74,7 +73,7 @@ class Instruments:
     def install(self) -> None:
         """Instrument torch. Call `restore` to undo all of it."""
         tracker = self._tracker
-        entries: tuple[Callable[..., Any], ...] = (wrap._forget_this_frame, is_criterion.__wrapped__, _in_constructor)
+        entries: tuple[Callable[..., Any], ...] = (wrap._forget_this_frame, is_criterion, _in_constructor)
         for entry in (*tracker.entry_points(), *entries):
             step_over(entry, and_what_it_calls=True)
         tracker.is_criterion = is_criterion
@@ -95,8 +94,7 @@ class Instruments:
         self._phase(Optimizer, "zero_grad", Phase.ZERO_GRAD, method=True, skip=_nothing)
         patch = wrap.optimizer_patch(Optimizer._patch_step_function, self._optimizer)
         self._set(Optimizer, "_patch_step_function", patch)
-        self._phase(torch.Tensor, "backward", Phase.BACKWARD, skip=_nothing)
-        self._phase(torch.autograd, "backward", Phase.BACKWARD, skip=_nothing)
+        self._phase(torch.autograd, "backward", Phase.BACKWARD, skip=_nothing, through=torch.Tensor.backward.__code__)
         self._phase(torch.autograd, "grad", Phase.BACKWARD)
         self._phase(dataloader_module._BaseDataLoaderIter, "__next__", Phase.DATA, method=True)
         self._clipping()
@@ -146,6 +144,7 @@ class Instruments:
         method: bool = False,
         skip: Callable[..., Any] | None = None,
         passes: Callable[[Any], bool] | None = None,
+        through: CodeType | None = None,
     ) -> None:
         original = getattr(holder, name)
         wrapper = wrap.phase_wrapper(
@@ -156,6 +155,7 @@ class Instruments:
             method=method,
             skipped_result=skip,
             passes=passes,
+            through=through,
         )
         step_over(wrapper, and_what_it_calls=False)
         self._set(holder, name, wrapper)
@@ -212,10 +212,16 @@ class Instruments:
         self._set(scaler, "scale", wrap.scaler_scale(self._tracker, scaler.scale))
 
 
-@lru_cache(maxsize=1024)
-def is_criterion(kind: type[Module]) -> bool:
+def is_criterion(kind: type[Any]) -> bool:
     """Whether a module class that the user calls is a loss: one of torch's, or named like one."""
-    return issubclass(kind, torch.nn.modules.loss._Loss) or kind.__name__.endswith(("Loss", "Criterion"))
+    known = _criteria.get(kind)
+    if known is None:
+        named = kind.__name__.endswith(("Loss", "Criterion"))
+        known = _criteria[kind] = named or issubclass(kind, torch.nn.modules.loss._Loss)
+    return known
+
+
+_criteria: weakref.WeakKeyDictionary[type[Any], bool] = weakref.WeakKeyDictionary()
 
 
 def _nothing(*_args: Any, **_kwargs: Any) -> None:

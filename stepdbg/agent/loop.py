@@ -111,12 +111,18 @@ class Loop:
         """BACKWARD phases since gradients were last cleared."""
         self.ends: deque[float] = deque(maxlen=RATE_WINDOW + 1)
         """Run-clock times at which iterations ended."""
+        self.partly_free = 0
+        """The iteration in which the last free run ended; 0: there was none."""
         self._previous: Site | None = None
         self._mark = 1
+        self._entered = False
         self._had_backward = False
-        self._over = False
+        self.over = False
+        """Whether the iteration has ended, so that the next phase (but a SCHEDULER's) begins another."""
         self._stepped: set[int] = set()
         self._expected: set[int] | None = None
+        self._alone: int | None = None
+        """The optimizer each of whose steps ends an iteration, where there is just one such."""
         self._any_step = False
         self.has_optimizers = False
         """Whether an optimizer has been built: then only its steps end iterations."""
@@ -124,13 +130,13 @@ class Loop:
     def enter(self, site: Site, phase: Phase, depth: int, clock: float, code: Any = None) -> Station:
         """A phase at `site` begins, `depth` phases deep, at `clock` seconds of run time."""
         station = self.stations.get(site)
-        if self._over and phase is not _SCHEDULER:
-            self._next_iteration(clock)
+        if self.over and phase is not _SCHEDULER:
+            self.next_iteration(clock)
         elif self._had_backward and station is not None and station.mark == self._mark:
             if self._any_step or self.has_optimizers:
                 self._next_micro()
             else:
-                self._next_iteration(clock)
+                self.next_iteration(clock)
         if station is None:
             station = self._add(site, phase, depth, code)
         elif station.iteration != self.iteration:
@@ -138,6 +144,7 @@ class Loop:
             station.count = 0
             station.seconds = None
             station.skipped = station.failed = False
+        self._entered = True
         station.mark = self._mark
         station.iteration = self.iteration
         station.micro = self.micro_batch
@@ -149,8 +156,12 @@ class Loop:
         station.count += 1
         station.seconds = seconds if station.seconds is None else station.seconds + seconds
         if station.phase is _BACKWARD and not station.skipped and not station.failed:
-            self._had_backward = True
-            self.backwards += 1
+            self.ran_backward()
+
+    def ran_backward(self) -> None:
+        """A backward has been run: gradients are added into `.grad`."""
+        self._had_backward = True
+        self.backwards += 1
 
     def cleared(self) -> None:
         """Gradients were cleared."""
@@ -164,14 +175,32 @@ class Loop:
         self._any_step = True
         if self._expected is None:
             self._expected = {optimizer, *known()}
+            self._alone = optimizer if len(self._expected) == 1 else None
         expected = self._expected
+        if self._alone == optimizer:
+            self.over = True
+            return
         if optimizer in self._stepped or optimizer not in expected:
             # The others do not step as often: from now on each step ends an iteration.
             self._expected = {optimizer}
-            self._over = True
+            self._alone = optimizer
+            self.over = True
             return
         self._stepped.add(optimizer)
-        self._over = self._stepped >= expected
+        self.over = self._stepped >= expected
+
+    def after_free_run(self) -> None:
+        """The script ran free until here: the order of the rail is still the loop's, what ran of it is not known."""
+        for station in self.stations.values():
+            station.iteration = self.iteration - 1
+            station.seconds = None
+            station.mark = 0
+        self.partly_free = self.iteration
+
+    @property
+    def micro_known(self) -> bool:
+        """Whether all of this iteration was recorded, so that its micro-batches were counted."""
+        return self.iteration != self.partly_free
 
     def rate(self) -> float | None:
         """Iterations per second of run time, over the last ones; None before two have ended."""
@@ -184,14 +213,18 @@ class Loop:
         oldest = self.iteration - 1
         return [(s, self.stations[s]) for s in self.order if self.stations[s].iteration >= oldest]
 
-    def _next_iteration(self, clock: float) -> None:
+    def next_iteration(self, clock: float) -> None:
+        """An iteration has ended, at `clock` seconds of run time, and the next one begins."""
         self.iteration += 1
         self.ends.append(clock)
-        self._over = False
-        self._stepped.clear()
-        oldest = self.iteration - 1
-        if any(station.iteration < oldest for station in self.stations.values()):
-            self._forget(oldest)
+        self.over = False
+        if self._stepped:
+            self._stepped.clear()
+        if self._entered:  # nothing is entered in a free run, and what was is kept for after it
+            self._entered = False
+            oldest = self.iteration - 1
+            if any(station.iteration < oldest for station in self.stations.values()):
+                self._forget(oldest)
         self._previous = None
         self._next_micro()
         self.micro_batch = 1

@@ -44,6 +44,8 @@ class LossWatch:
         self.outputs: deque[weakref.ref[Tensor]] = deque(maxlen=MAX_OUTPUTS)
         self.roots: list[weakref.ref[Tensor]] = []
         """What the backward that was entered last starts from."""
+        self.root: weakref.ref[Tensor] | None = None
+        """What the last backward of a free run started from."""
         self.keeps_graph = False
         """Whether that backward leaves its graph's buffers alone (`retain_graph`, `create_graph`)."""
         self.complete = True
@@ -94,8 +96,33 @@ class LossWatch:
             if phase is Phase.BACKWARD:
                 self.grad_label = "scaled" if self.scaled else ""
                 self.freed_by += not self.keeps_graph
-            elif phase in _LABELS:
-                self.grad_label = _LABELS[phase]
+            else:
+                self.labelled(phase)
+
+    def labelled(self, phase: Phase) -> None:
+        """A phase has run that changes what the gradients are."""
+        if phase in _LABELS:
+            self.grad_label = _LABELS[phase]
+
+    def backward_ran(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str) -> None:
+        """A backward has run in a free run: its root is the loss, whatever made it."""
+        root = call[0] if call else None
+        if type(root) is Tensor:
+            self.root = weakref.ref(root)
+        self.grad_label = "scaled" if self.scaled else ""
+        self.freed_by += not ((kwargs or len(call) > 1) and _keeps_graph(call, kwargs, method))
+
+    def after_free_run(self) -> None:
+        """The free run is over: what was seen before it is the past, the root of its last backward the loss."""
+        self.complete = False
+        self.inline = None
+        root = self.root() if self.root is not None else None
+        self.root = None
+        if root is not None:
+            station = self.seen.station if self.seen is not None else Station(Phase.BACKWARD, 0)
+            self.seen = Seen(weakref.ref(root), "", "backward", station, self._place())
+            self.outputs.append(self.seen.ref)
+            self.roots = [self.seen.ref]
 
     def result(self, active: Active, result: Any) -> None:
         """A FORWARD or LOSS phase has returned `result`."""
@@ -157,7 +184,7 @@ def _keeps_graph(call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str) 
     return bool(create) if retain is None else bool(retain)
 
 
-_RETAIN = {"Tensor.backward": 2, "backward": 2, "grad": 3}
+_RETAIN = {"backward": 2, "grad": 3}
 """Position of `retain_graph` among the arguments; `create_graph` follows it."""
 
 

@@ -65,6 +65,11 @@ class Tracker:
         """Module calls that made graph nodes: first and one-past-last sequence number, id of the module."""
         self.armed = False
         """False before the agent is connected, after detaching, and in forked children: wrappers pass through."""
+        self.free = False
+        """Whether the script runs on until it is paused: then boundaries are not recorded, only what stays true
+        beyond them is: iterations, backwards since gradients were cleared, what the gradients are."""
+        self.next_look = 0.0
+        """When to look at the socket again in a free run, as `perf_counter` tells the time."""
         self.loop = Loop()
         self.control: Control | None = None
         self.steps_seen = 0
@@ -119,15 +124,14 @@ class Tracker:
             return None
         transparent = active.station.transparent
         stack.append(active)
-        if not control.free or perf_counter() >= control.next_poll:
-            local.closed = True  # what the agent itself calls while it holds the script is no phase
-            try:
-                control.boundary(active, frame)
-            except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
-                stack.pop()
-                self._reopen(local)
-                self.backward_threads.discard(get_ident())
-                raise
+        local.closed = True  # what the agent itself calls while it holds the script is no phase
+        try:
+            control.boundary(active, frame)
+        except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
+            stack.pop()
+            self._reopen(local)
+            self.backward_threads.discard(get_ident())
+            raise
         local.closed = not transparent
         if transparent:
             self.last = None
@@ -200,11 +204,62 @@ class Tracker:
             return None
         return self.enter(_LOSS if self.is_criterion(type(module)) else _FORWARD, module, frame, False)
 
+    # ── running free ────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> bool:
+        """Every few milliseconds of a free run: look at the socket. True when the free run is over here."""
+        control = self.control
+        if control is None:
+            return False
+        try:
+            control.look()
+        except Exception as error:
+            control.broken(error)
+        return not self.free
+
+    def ran_free(self, phase: Phase, args: tuple[Any, ...], kwargs: Mapping[str, Any], original: Any) -> None:
+        """A phase has run in a free run: note what outlasts it."""
+        control, loop = self.control, self.loop
+        if control is None:
+            return
+        try:
+            if phase is _ZERO_GRAD:
+                loop.cleared()
+                control.watch.grad_label = ""
+            elif phase is _BACKWARD:
+                loop.ran_backward()
+                control.watch.scaled, self.loss_scaled = self.loss_scaled, False
+                control.watch.backward_ran(args, kwargs, original.__qualname__)
+            elif phase is _STEP:
+                if loop.over:
+                    loop.next_iteration(perf_counter() - control.held)
+                self._stepped(args[0])
+            else:
+                control.watch.labelled(phase)
+        except Exception as error:
+            control.broken(error)
+
+    def raised_free(self, phase: Phase | None, subject: Any, frame: FrameType, error: BaseException) -> None:
+        """A phase (None: of a module) has raised in a free run: note where, for the post-mortem."""
+        control = self.control
+        if control is None or self.recording() is not None or isinstance(error, StopIteration):
+            return
+        if phase is None:
+            phase = _LOSS if self.is_criterion(type(subject)) else _FORWARD
+        try:
+            active = self._begin(control, phase, subject, frame, False, 0)
+            active.station.failed = True
+            self.last = active
+        except Exception as failure:
+            control.broken(failure)
+
     # ── custom phases: the observer of `stepdbg.phase` ──────────────────────────────────────────────────────
 
     def enter_custom(self, name: str, frame: FrameType) -> Active | None:
         """`with stepdbg.phase(name)` begins in `frame`."""
         if self.local.closed or not self.armed:
+            return None
+        if self.free and (perf_counter() < self.next_look or not self.look()):
             return None
         return self.enter(_CUSTOM, name, frame, False)
 
@@ -215,8 +270,9 @@ class Tracker:
     def entry_points(self) -> tuple[Callable[..., Any], ...]:
         """The functions through which the script comes in here."""
         own = Tracker
+        entering = (own.enter, own.enter_module, own.enter_custom)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
-        return (own.enter, own.enter_module, own.enter_custom, *leaving)
+        return (*entering, *leaving, own.look, own.ran_free, own.raised_free)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from time import perf_counter
+from types import CodeType
 from typing import Any
 
 from stepdbg.agent.tracker import Tracker
@@ -32,16 +34,19 @@ def phase_wrapper(
     method: bool,
     skipped_result: Function | None = None,
     passes: Callable[[Any], bool] | None = None,
+    through: CodeType | None = None,
 ) -> Function:
     """`original`, as the phase `phase`.
 
     `method`: the first argument is what the phase concerns; otherwise the function itself is. `skipped_result` gives
     the return value when the user skips the phase (None: it cannot be skipped). `passes(first_argument)` is true for
-    calls that are no phase of the loop (a scheduler's constructor).
+    calls that are no phase of the loop (a scheduler's constructor). `through`: a caller in torch that only passes the
+    call on (`Tensor.backward`), so that its own caller is the site.
     """
     local = tracker.local
     skippable = skipped_result is not None
     is_step = phase is Phase.STEP
+    noted_free = phase in (Phase.STEP, Phase.BACKWARD, Phase.ZERO_GRAD, Phase.UNSCALE, Phase.CLIP)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -56,10 +61,26 @@ def phase_wrapper(
             except BaseException as error:
                 _forget_this_frame(error)
                 raise
+        if tracker.free and (perf_counter() < tracker.next_look or not tracker.look()):
+            local.closed = True
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:
+                local.closed = False
+                _forget_this_frame(error)
+                tracker.raised_free(phase, args[0] if method else original, sys._getframe(1), error)
+                raise
+            local.closed = False
+            if noted_free:
+                tracker.ran_free(phase, args, kwargs, original)
+            return result
         active = None
         try:
             subject = args[0] if method else original
-            active = tracker.enter(phase, subject, sys._getframe(1), skippable, args, kwargs)
+            frame = sys._getframe(1)
+            if frame.f_code is through and frame.f_back is not None:
+                frame = frame.f_back
+            active = tracker.enter(phase, subject, frame, skippable, args, kwargs)
             if active is None:
                 return original(*args, **kwargs)
             if active.skipped and skipped_result is not None:
@@ -95,12 +116,23 @@ def module_call(
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        if is_compiling() or not tracker.armed:
+        if is_compiling() or not tracker.armed or (tracker.free and local.closed):
             try:
                 return original(self, *args, **kwargs)
             except BaseException as error:
                 _forget_this_frame(error)
                 raise
+        if tracker.free and (perf_counter() < tracker.next_look or not tracker.look()):
+            local.closed = True
+            try:
+                result = original(self, *args, **kwargs)
+            except BaseException as error:
+                local.closed = False
+                _forget_this_frame(error)
+                tracker.raised_free(None, self, sys._getframe(1), error)
+                raise
+            local.closed = False
+            return result
         active = None
         try:
             if not local.closed:

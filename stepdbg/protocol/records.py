@@ -67,7 +67,8 @@ class RailStep:
     subject: str
     kind: str
     state: str
-    """"done", "next" (about to run), "ahead" (was there in the last iteration), "skipped", "failed" (raised)."""
+    """ "done", "next" (about to run), "ahead" (was there in the last iteration), "skipped", "failed" (raised),
+    "unknown" (before the one about to run in the loop's order, but the script ran free then)."""
     seconds: float | None = None
     count: int = 1
     """Times run in this iteration (micro-batches); for "ahead": in the last one."""
@@ -133,7 +134,7 @@ class StopRecord:
     iteration: int
     """From 1. From one optimizer step to the next."""
     micro_batch: int
-    """From 1, inside the iteration."""
+    """From 1, inside the iteration; 0 for unknown: part of this iteration ran free, where they are not counted."""
     just_ran: tuple[PhaseRun, ...]
     """What ran since the boundary before this one, oldest first (forward, then an inline loss)."""
     next: PhaseRun | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -412,8 +413,6 @@ def test_a_script_without_phases_is_told_so() -> None:
 
 
 def test_pause_stops_at_the_next_boundary() -> None:
-    import asyncio
-
     async def run() -> list[StopRecord]:
         session = ThreadSession(plain(2000))
         stops = []
@@ -432,3 +431,107 @@ def test_pause_stops_at_the_next_boundary() -> None:
     stops = asyncio.run(run())
     assert stops[1].reason is StopReason.PAUSE
     assert stops[1].iteration < 2000
+
+
+def paused(train: Callable[[], Any], visit: Any = None) -> list[StopRecord]:
+    """The stops of a run that is let go at its first stop and paused at once, then stepped twice."""
+
+    async def run() -> list[StopRecord]:
+        session = ThreadSession(train)
+        stops: list[StopRecord] = []
+        await session.start()
+        async with asyncio.timeout(60):
+            async for event in session.events():
+                if isinstance(event, m.Progress) and event.iteration > 5:
+                    session.pause()
+                if isinstance(event, m.Stopped):
+                    stops.append(event.stop)
+                    if visit is not None and len(stops) > 1:
+                        await visit(session, event.stop)
+                    if len(stops) == 4:
+                        break
+                    session.resume(m.Action.CONTINUE if len(stops) == 1 else m.Action.NEXT)
+        await session.close()
+        return stops
+
+    return asyncio.run(run())
+
+
+def test_a_pause_in_a_free_run_says_what_it_knows_and_what_not() -> None:
+    steps: list[int] = []
+
+    def train() -> None:
+        net = small()
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(100_000):
+            optimiser.zero_grad()
+            loss = F.mse_loss(net(X), Y)
+            loss.backward()
+            optimiser.step()
+            steps.append(1)
+
+    counts: list[tuple[int, int]] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        counts.append((stop.iteration, len(steps)))
+
+    stops = paused(train, visit)
+    assert stops[1].reason is StopReason.PAUSE
+    assert stops[1].note == "The script ran free until here: what ran last was not recorded."
+    assert stops[1].just_ran == ()
+    for iteration, done in counts:
+        # The step of this iteration may be done while the phase after it has not begun another.
+        assert iteration in (done, done + 1)
+    assert stops[1].iteration > 5
+    assert stops[2].just_ran[0].phase is stops[1].next.phase if stops[1].next else False
+    assert stops[1].loss is not None
+    assert stops[1].loss.value is not None
+    if stops[1].next is not None and stops[1].next.phase is not Phase.ZERO_GRAD:
+        assert stops[1].micro_batch == 0
+        assert "unknown" in {step.state for step in stops[1].rail}
+
+
+def test_backwards_are_counted_in_a_free_run_too() -> None:
+    records: list[tuple[int, int]] = []
+    net = nn.Linear(4, 1)
+
+    def train() -> None:
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.0)
+        for _ in range(100_000):
+            net(X).sum().backward()
+            optimiser.step()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        memory = await session.request(m.GetMemory(0))
+        # Each backward adds 8 to the bias' gradient.
+        assert net.bias.grad is not None
+        records.append((memory.backwards, int(net.bias.grad) // 8))
+
+    paused(train, visit)
+    assert len(records) == 3
+    assert all(told == true for told, true in records)
+
+
+def test_an_exception_in_a_free_run_names_the_phase_that_raised() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+            self.calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 3:
+                raise ValueError("third call")
+            return self.net(x)
+
+    def train() -> None:
+        model = Model()
+        for _ in range(5):
+            model(X).sum().backward()
+
+    run = drive(train, [m.Action.CONTINUE])
+    last = run.stops[-1]
+    assert last.reason is StopReason.EXCEPTION
+    assert [(r.phase, r.subject) for r in last.just_ran] == [(Phase.FORWARD, "model")]
+    assert [step.state for step in last.rail if step.phase is Phase.FORWARD] == ["failed"]

@@ -38,7 +38,7 @@ def _take_over() -> None:
 def _load_agent(here: str, fd: int, settings: str) -> None:
     """Import `stepdbg.agent` from beside this folder, whether or not stepdbg is installed in this environment."""
     # Not importlib.util: it loads half the standard library, and the script's folder may hold modules of those names.
-    import _frozen_importlib  # type: ignore[import-not-found]
+    import _frozen_importlib
     import _frozen_importlib_external
     import os
     import sys

@@ -15,8 +15,8 @@ from stepdbg.ui import format as fmt
 from stepdbg.ui.panes.pane import Pane
 from stepdbg.ui.words import DIM, FAILED, NOW, phase_label
 
-_MARKS = {"done": "✓", "next": "▶", "ahead": " ", "skipped": "⤼", "failed": "✗"}
-_STYLES = {"done": "", "next": NOW, "ahead": DIM, "skipped": "italic", "failed": FAILED}
+_MARKS = {"done": "✓", "next": "▶", "ahead": " ", "skipped": "⤼", "failed": "✗", "unknown": "?"}
+_STYLES = {"done": "", "next": NOW, "ahead": DIM, "skipped": "italic", "failed": FAILED, "unknown": DIM}
 
 
 def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool) -> Content:
@@ -105,8 +105,12 @@ The phases of your training loop, in the order learned from it.
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """A new stop brings its phase back into view."""
-        if before is None or after is None or before.looking_at is not after.looking_at:
+        stops = [
+            v.looking_at.stop if v is not None and v.looking_at is not None else None for v in (before, after)
+        ]
+        if stops[0] is not stops[1]:
             self.start = None
+            self.refresh()
 
     def action_move(self, columns: int) -> None:
         """Move the line by that many columns, no further than its ends."""
