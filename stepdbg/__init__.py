@@ -4,6 +4,18 @@ Importing this package imports neither torch nor the screen: scripts may use `st
 """
 
 from stepdbg._version import __version__
-from stepdbg.custom_phase import phase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the constant of `typing` without importing that, see agent/bootstrap.py
+    from stepdbg.custom_phase import phase
 
 __all__ = ["__version__", "phase"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "phase":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stepdbg.custom_phase import phase
+
+    globals()["phase"] = phase
+    return phase

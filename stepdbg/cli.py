@@ -123,7 +123,9 @@ def parse(argv: Sequence[str]) -> Arguments:
             raise UsageError(f"{name} needs a value: {name} {form}")
         apply(result, value)
     if result.target is None:
-        raise UsageError("no script given; write stepdbg SCRIPT, stepdbg -m MODULE or stepdbg demo (--help tells more)")
+        raise UsageError(
+            "no script given; write stepdbg SCRIPT, stepdbg -m MODULE or stepdbg demo (--help tells more)"
+        )
     if result.target == "demo" and not result.module:
         result.demo, result.target = True, words.pop(0) if words else None
     result.rest = tuple(words)
@@ -254,6 +256,12 @@ def _check_script(target: str) -> None:
     from stepdbg.config import nearest
 
     path = Path(target)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the likely file is looked for below
+    except OSError as error:
+        raise UsageError(f"{_short(target)}: {(error.strerror or str(error)).lower()}") from None
     if path.is_dir() and not (path / "__main__.py").exists():
         module = path.name if path.is_absolute() or ".." in path.parts else ".".join(path.parts)
         raise UsageError(f"{target}: a directory, not a script; for a package write -m {module}")
@@ -261,10 +269,18 @@ def _check_script(target: str) -> None:
         near = ""
         if path.parent.is_dir():
             hint = nearest(path.name, [p.name for p in path.parent.iterdir() if p.suffix == ".py"])
-            near = hint.replace("you mean ", f"you mean {path.parent}{os.sep}") if path.parent != Path() else hint
+            near = (
+                hint.replace("you mean ", f"you mean {path.parent}{os.sep}")
+                if path.parent != Path()
+                else hint
+            )
         raise UsageError(f"{target}: no such file{near}")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{target}: not readable")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _check_output(path: Path) -> None:

@@ -195,7 +195,7 @@ class Loop:
             station.iteration = self.iteration - 1
             station.seconds = None
             station.mark = 0
-        self.partly_free = self.iteration
+        self.partly_free = self.iteration + self.over
 
     @property
     def micro_known(self) -> bool:

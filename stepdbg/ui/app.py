@@ -16,11 +16,12 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from stepdbg.client import store
-from stepdbg.client.session import Exited, Output, Session
+from stepdbg.client.session import Event, Exited, Output, Session
 from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import ParameterPage
 from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, Wanted
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
@@ -29,7 +30,13 @@ from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
+from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT
+
+AHEAD = frozenset({"next", "iteration"})
+"""Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
+at the stop that follows. Others would do something to a phase that nobody has seen.
+"""
 
 
 def resident_bytes(pid: int) -> int | None:
@@ -50,14 +57,18 @@ class StepdbgApp(App[Exited | None]):
     TITLE = "stepdbg"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "command('quit')", show=False, priority=True)]
 
-    view: reactive[View | None] = reactive(None)
-    selected: reactive[str] = reactive("")
+    # Widgets repaint what concerns them: the whole screen is not painted anew for every change.
+    view: reactive[View | None] = reactive(None, repaint=False)
+    selected: reactive[str] = reactive("", repaint=False)
 
     def __init__(self, session: Session, config: UiConfig | None = None) -> None:
         super().__init__()
         self.config = config or UiConfig()
         self._session = session
-        self._requests = Requests(session, self._answered, self._unanswered)
+        self._state = State(self)
+        self._requests = Requests(session, self._answered, self._unanswered, self._state.settle)
+        self._ahead: Command | None = None
+        """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
         self._console_size: tuple[int, int] | None = None
         self._console_writes = asyncio.Lock()
@@ -95,13 +106,21 @@ class StepdbgApp(App[Exited | None]):
         assert self.view is not None
         return self.view
 
+    @property
+    def _going_on(self) -> bool:
+        """Whether the script is past the stop on screen, and the screen does not show that yet."""
+        view, stop = self._seen, self._session.stop
+        present = stop is not None and bool(view.history) and stop.number == view.history[-1].stop.number
+        return view.status is Status.STOPPED and not present
+
     def _follow(self, session: Session) -> None:
         """Read that session's events from now on, and no other's."""
         if self._follower is not None:
             self._follower.cancel()
         self._session = session
-        self._requests = Requests(session, self._answered, self._unanswered)
-        self.view = View(session.info)
+        self._requests = Requests(session, self._answered, self._unanswered, self._state.settle)
+        self._ahead = None
+        self._state.clear(View(session.info))
         self._follower = self.run_worker(self._read_events(session), name="events")
 
     async def _read_events(self, session: Session) -> None:
@@ -116,19 +135,23 @@ class StepdbgApp(App[Exited | None]):
             if isinstance(event, Output):
                 self._output.push(event.data)
             else:
-                self.view = store.apply_event(self._seen, event)
-            if isinstance(event, m.Stopped):
-                self.run_worker(self._read_memory(session, event.stop.number), group="rss", exclusive=True)
+                self._take(event)
             # A queue that is never empty never gives way: keys and painting must have their turn.
             await asyncio.sleep(0)
 
-    async def _read_memory(self, session: Session, stop: int) -> None:
-        hello = self._seen.hello
-        if hello is None:
-            return
-        rss = await asyncio.to_thread(resident_bytes, hello.pid)
-        if session is self._session:
-            self.view = store.apply_rss(self._seen, stop, rss)
+    def _take(self, event: Event) -> None:
+        """Show the event; and at a stop, do the one step that was asked for while the last one still ran."""
+        ahead, self._ahead = self._ahead, None
+        self._state.event(event)
+        if isinstance(event, m.Continued):
+            self._ahead = ahead
+        elif isinstance(event, m.Stopped):
+            number, hello = event.stop.number, self._seen.hello
+            if hello is not None:
+                rss = resident_bytes(hello.pid)
+                self._state.change(lambda view: store.apply_rss(view, number, rss))
+            if ahead is not None and ahead.available(self._seen) is None:
+                ahead.run(self, "")
 
     def _feed_console(self, data: bytes) -> None:
         self.main.query_one(ConsolePane).feed(data)
@@ -158,10 +181,12 @@ class StepdbgApp(App[Exited | None]):
             self.run_worker(self._requests.ask(type(event.query)), group="requests")
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
-        self.view = store.apply_answer(self._seen, stop, query, answer)
+        if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:
+            self.selected = answer.rows[0].name  # there are numbers to see before anything is chosen
+        self._state.change(lambda view: store.apply_answer(view, stop, query, answer))
 
     def _unanswered(self, stop: int, query: m.Query, error: str) -> None:
-        self.view = store.apply_failure(self._seen, stop, query, error)
+        self._state.change(lambda view: store.apply_failure(view, stop, query, error))
 
     @on(ParameterSelected)
     def _selected(self, event: ParameterSelected) -> None:
@@ -192,6 +217,11 @@ class StepdbgApp(App[Exited | None]):
 
     def run_command(self, command: Command, argument: str = "") -> None:
         """Do it, or say in one line why it cannot be done now."""
+        if self._going_on and command.group == "Run":
+            if command.name in AHEAD:
+                self._ahead = command
+                return
+            self._state.show()  # it is judged by what the script does
         reason = command.available(self._seen)
         if reason is not None:
             self.notify(f"{command.name}: {reason}", severity="warning", markup=False)
@@ -205,7 +235,10 @@ class StepdbgApp(App[Exited | None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Grey out the keys of what cannot be done now."""
         if action == "command" and parameters and isinstance(parameters[0], str):
-            return None if BY_NAME[parameters[0]].available(self._seen) is not None else True
+            command = BY_NAME[parameters[0]]
+            if self._going_on and command.group == "Run":
+                return True  # not what the screen shows: `run_command` finds out
+            return None if command.available(self._seen) is not None else True
         return super().check_action(action, parameters)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002

@@ -83,10 +83,24 @@ def place(stop: StopRecord) -> str:
     return where if stop.thread == "MainThread" else f"{where} · thread {stop.thread}"
 
 
+def concern(view: View | None) -> tuple[object, ...]:
+    """What of the view the header and the status line tell: they need no repaint while it is the same."""
+    if view is None:
+        return ()
+    recorded = view.looking_at
+    stop = recorded.stop.number if recorded is not None else None
+    return view.info, view.status, view.shown, view.ago, stop, view.progress, view.exited, view.lost
+
+
 class HeaderLine(Widget, can_focus=False):
     """The run in one line: title on the left, facts and state on the right."""
 
-    view: reactive[View | None] = reactive(None)
+    view: reactive[View | None] = reactive(None, repaint=False)
+
+    def watch_view(self, before: View | None, after: View | None) -> None:
+        """Repaint what has changed."""
+        if concern(before) != concern(after):
+            self.refresh()
 
     def render(self) -> Content:
         """The line in the width there is: a micro-batch and a rate give way before the title does."""
@@ -108,7 +122,15 @@ class HeaderLine(Widget, can_focus=False):
 class StatusLine(Widget, can_focus=False):
     """What just ran, what is next, and where; below it what the user must not miss about this stop."""
 
-    view: reactive[View | None] = reactive(None, layout=True)
+    view: reactive[View | None] = reactive(None, repaint=False)
+
+    def watch_view(self, before: View | None, after: View | None) -> None:
+        """Repaint what has changed. Only for a line more or less is the screen laid out anew: that repaints it all."""
+        if concern(before) != concern(after):
+            self.refresh(layout=self._height(before) != self._height(after))
+
+    def _height(self, view: View | None) -> int:
+        return 1 + len(self._remarks(view)) if view is not None else 1
 
     def render(self) -> Content:
         """One line, or two where there is a remark."""

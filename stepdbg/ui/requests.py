@@ -23,10 +23,14 @@ class _Asked:
 class Requests:
     """The questions of one session. Not thread-safe: everything happens on the event loop."""
 
-    def __init__(self, session: Session, answered: Answered, failed: Answered) -> None:
+    def __init__(
+        self, session: Session, answered: Answered, failed: Answered, settled: Callable[[], None]
+    ) -> None:
         self._session = session
         self._answered = answered
         self._failed = failed
+        self._settled = settled
+        """Called when nothing is under way any more."""
         self._under_way: dict[type[Any], _Asked] = {}
         self._waiting: dict[type[Any], _Asked] = {}
 
@@ -57,3 +61,5 @@ class Requests:
                 self._answered(asked.stop, asked.query, answer)
             finally:
                 self._under_way.pop(kind, None)
+        if not self._under_way:
+            self._settled()

@@ -50,7 +50,8 @@ def stepdbg(folder: Path, *options: str) -> list[str]:
     empty = folder / "empty.toml"
     empty.touch()
     # Not `-m stepdbg` with a PYTHONPATH: the script would have it too.
-    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stepdbg.cli import main; sys.exit(main())"
+    # In the place of the working directory, whose modules are the script's.
+    start = f"import sys; sys.path[0] = {str(ROOT)!r}; from stepdbg.cli import main; sys.exit(main())"
     return [sys.executable, "-c", start, "--config", str(empty), *options]
 
 

@@ -51,6 +51,24 @@ def test_phases_add_up() -> None:
     assert arguments.phases == {"step": ("a:b", "c.d:E.f"), "data": ("a:g",)}
 
 
+def test_names_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["a" * 300]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("stepdbg: aaa")
+    assert line.endswith("…: file name too long\n")
+
+
+def test_modules_of_the_users_do_not_get_in_our_way(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('the user')")
+    (tmp_path / "json.py").write_text("raise SystemExit('the user')")
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-m", "stepdbg", "--python", sys.executable, "-m", "missing"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert (done.returncode, "the user" in done.stderr) == (2, False), done.stderr
+
+
 def test_a_demo_and_a_file_called_demo() -> None:
     assert parse(["demo"]).demo
     assert parse(["demo"]).target is None

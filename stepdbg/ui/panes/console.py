@@ -128,7 +128,7 @@ line that contains the text.
         dropped, queued = self.terminal.dropped, self.terminal.queued
         parts = [f"{fmt.plural(dropped, 'older line')} gone"] if dropped else []
         parts += [f"{fmt.count(queued)} characters to draw"] if queued else []
-        self.border_subtitle = " · ".join(parts)
+        self.set_remark(" · ".join(parts))
 
     def why_empty(self) -> str:
         """One sentence that says why there is no output; empty when there is some."""
@@ -166,7 +166,7 @@ line that contains the text.
         order = ((start - step) % count for step in range(1, count + 1))
         self._found = next((line for line in order if wanted in self.terminal.text(line).lower()), None)
         if self._found is None:
-            self.border_subtitle = "not found"
+            self.set_remark("not found")
         else:
             self.output.show_line(self._found)
-            self.border_subtitle = f"found in line {self._found + 1 + self.terminal.dropped:,}"
+            self.set_remark(f"found in line {self._found + 1 + self.terminal.dropped:,}")

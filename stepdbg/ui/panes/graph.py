@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.widget import Widget
 
-from stepdbg.client.store import GraphTree, ParameterList, Recorded
+from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
 from stepdbg.protocol.messages import GetGraph
 from stepdbg.protocol.records import GraphRow
 from stepdbg.ui import format as fmt
@@ -68,6 +68,9 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         yield self.tree_list
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
+        return recorded.graph, recorded.parameters
 
     def show_stop(self, recorded: Recorded) -> str | None:
         tree = recorded.graph

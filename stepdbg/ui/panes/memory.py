@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from stepdbg.client.store import Recorded
+from stepdbg.client.store import Recorded, View
 from stepdbg.protocol.messages import GetMemory
 from stepdbg.protocol.records import MemoryRecord
 from stepdbg.ui import format as fmt
@@ -53,18 +54,23 @@ stop to stop when a graph is kept alive, as `total += loss` does.
 """
     DEFAULT_CSS = """
     MemoryPane VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
-    MemoryPane Static { height: auto; }
+    MemoryPane Static { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._table = Static("", classes="memory--table")
+        self._scroll = VerticalScroll(self._table)
+        self._height = 0
 
     def content(self) -> Iterable[Widget]:
-        yield VerticalScroll(self._table)
+        yield self._scroll
 
     def on_resize(self) -> None:
         self.update_pane()
+
+    def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
+        return recorded.memory, recorded.rss, recorded.graph
 
     def show_stop(self, recorded: Recorded) -> str | None:
         if recorded.memory is None:
@@ -84,17 +90,28 @@ stop to stop when a graph is kept alive, as `total += loss` does.
             freed = recorded.graph is not None and recorded.graph.page.freed and memory.graph == 0
             sentences += ["saved for backward: freed by backward."] if freed else []
             sentences += [f"{memory.note.rstrip('.')}."] if memory.note else []
-            lines += [Content(""), *(Content.styled(text, "$foreground 70%") for text in sentences)]
+            lines += [Content(""), *_wrapped(sentences, room)]
         else:
             self.set_subtitle("")
             reason = self.why_missing()
-            lines += [Content(""), Content.styled(reason, "$foreground 70%")]
-        self._table.update(Content("\n").join(lines))
+            lines += [Content(""), *_wrapped([reason], room)]
+        self._show_lines(lines)
         return ""
 
     def clear(self) -> None:
         self.set_subtitle("")
-        self._table.update("")
+        self._show_lines([])
+
+    def _show_lines(self, lines: list[Content]) -> None:
+        """Lay the pane out anew only where the lines need more room than it has: that repaints the screen."""
+        lines = lines + [Content("")] * (self._scroll.size.height - len(lines))
+        self._table.update(Content("\n").join(lines), layout=len(lines) != self._height)
+        self._height = len(lines)
+
+
+def _wrapped(sentences: Iterable[str], width: int) -> list[Content]:
+    lines = [line for text in sentences for line in textwrap.wrap(text, max(width, 1))]
+    return [Content.styled(line, "$foreground 70%") for line in lines]
 
 
 def held(memory: MemoryRecord) -> int:

@@ -45,19 +45,31 @@ class Pane(Widget):
     }
     """
 
-    view: reactive[View | None] = reactive(None)
-    """Everything the app shows; None until the session has been started."""
-    selected: reactive[str] = reactive("")
+    view: reactive[View | None] = reactive(None, repaint=False)
+    """Everything the app shows; None until the session has been started. What draws itself repaints itself."""
+    selected: reactive[str] = reactive("", repaint=False)
     """Name of the selected parameter; empty for none."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
+        self._title_markup = ""
+        self._remark_markup = ""
         self.set_subtitle("")
 
     def set_subtitle(self, text: str) -> None:
         """Put `text` (plain, no markup) behind the number and the title in the border: "1 Graph ─ text"."""
         title = f"{self.NUMBER} {self.TITLE}"
-        self.border_title = Content(f"{title} ─ {text}" if text else title).markup
+        markup = Content(f"{title} ─ {text}" if text else title).markup
+        if markup != self._title_markup:  # setting a title repaints the pane
+            self._title_markup = markup
+            self.border_title = markup
+
+    def set_remark(self, text: str) -> None:
+        """Put `text` (plain, no markup) into the lower border."""
+        markup = Content(text).markup if text else ""
+        if markup != self._remark_markup:
+            self._remark_markup = markup
+            self.border_subtitle = markup
 
     @property
     def searchable(self) -> bool:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.widget import Widget
 
-from stepdbg.client.store import ParameterList, Recorded
+from stepdbg.client.store import ParameterList, Recorded, View
 from stepdbg.protocol.messages import GetParameters
 from stepdbg.protocol.records import ParameterRow
 from stepdbg.ui import format as fmt
@@ -67,6 +67,9 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         yield self.table
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
+        return (recorded.parameters,)
 
     def show_stop(self, recorded: Recorded) -> str | None:
         listing = recorded.parameters

@@ -7,20 +7,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from textual.app import ComposeResult
-from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
-from stepdbg.client.store import Recorded, Status
+from stepdbg.client.store import Recorded, Status, View
 from stepdbg.protocol.messages import Query
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.pane import Pane
+
+LATE = 0.1
+"""Seconds that an answer may take before the content of the stop before is dimmed."""
 
 
 class RecordedPane(Pane):
     """A pane over `View.looking_at`. It works only while it is on screen, and asks only at the present stop.
 
-    Between a new stop and its answer, and while the script runs, the last content stays, dimmed.
+    While the script runs, and when the answer to a new stop takes long, the last content stays, dimmed.
     """
 
     DEFAULT_CSS = """
@@ -39,6 +42,7 @@ class RecordedPane(Pane):
         self._filled = False
         """Whether there is content, of this stop or of the one before."""
         self._asked: tuple[int, Query] | None = None
+        self._late: Timer | None = None
         self._sentence = Static("", classes="pane--sentence", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -67,8 +71,22 @@ class RecordedPane(Pane):
 
     # ── when to work ────────────────────────────────────────────────────────────────────────────────────────
 
-    def watch_view(self) -> None:
-        self.update_pane()
+    def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
+        """What the pane shows of `view`, which looks at `recorded`.
+
+        As long as these are the same objects there is nothing to do.
+        """
+        raise NotImplementedError
+
+    def watch_view(self, before: View | None, after: View | None) -> None:
+        if not _same(self._parts_of(before), self._parts_of(after)):
+            self.update_pane()
+
+    def _parts_of(self, view: View | None) -> tuple[object, ...]:
+        recorded = view.looking_at if view is not None else None
+        if view is None or recorded is None:
+            return view is None, view and view.status
+        return view.status, view.live, recorded.stop, recorded.failed, *self.parts(view, recorded)
 
     def on_show(self) -> None:
         self._on_screen = True
@@ -90,11 +108,27 @@ class RecordedPane(Pane):
             self.clear()
         self._filled = shown or (pending and self._filled)
         running = view is not None and view.status is Status.RUNNING and recorded is not None
-        self.set_class(pending or running, "-stale")
+        self._dim(now=running, soon=pending)
         self.set_state("running…" if running and shown else None)
         if sentence is None:
             sentence = "" if self._filled else self.why_missing()
         self.say(sentence)
+
+    def _dim(self, *, now: bool, soon: bool) -> None:
+        """Dim what is not of the present: at once, or when the answer is late. Most answers come so soon that
+        dimming in between would only flicker, and cost a repaint of the whole pane twice.
+        """
+        if self._late is not None and (now or not soon):
+            self._late.stop()
+            self._late = None
+        if now or not soon:
+            self.set_class(now, "-stale")
+        elif self._late is None and not self.has_class("-stale"):
+            self._late = self.set_timer(LATE, self._dim_late)
+
+    def _dim_late(self) -> None:
+        self._late = None
+        self.set_class(True, "-stale")
 
     def say(self, sentence: str) -> None:
         """Show `sentence` above the content; an empty one takes it away."""
@@ -105,8 +139,7 @@ class RecordedPane(Pane):
 
     def set_state(self, override: str | None = None) -> None:
         """Write the pane's remark into its lower border; `override` takes precedence."""
-        text = self.state_text() if override is None else override
-        self.border_subtitle = Content(text).markup if text else ""
+        self.set_remark(self.state_text() if override is None else override)
 
     def state_text(self) -> str:
         """A short remark on what is shown, for the lower border."""
@@ -156,3 +189,7 @@ class RecordedPane(Pane):
         if view.status is Status.RUNNING and view.shown is None:
             return "Running…  Not recorded at the last stop."
         return f"Not recorded at stop {recorded.stop.number}: this was not looked at then."
+
+
+def _same(before: tuple[object, ...], after: tuple[object, ...]) -> bool:
+    return len(before) == len(after) and all(a is b for a, b in zip(before, after, strict=True))

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.highlight import highlight
 from textual.widget import Widget
 
-from stepdbg.client.store import Recorded
+from stepdbg.client.store import Recorded, View
 from stepdbg.protocol.messages import GetSource
 from stepdbg.protocol.records import Frame, SourceText, StopRecord
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -71,6 +71,10 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         yield self.stack
 
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
+        frame = self.frame if recorded.stop is self._stop else None
+        return (view.sources.get(frame.file) if frame is not None else None,)
 
     def show_stop(self, recorded: Recorded) -> str | None:
         stop = recorded.stop

@@ -10,8 +10,8 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from stepdbg.client.store import Recorded
-from stepdbg.protocol.messages import GetValues
+from stepdbg.client.store import Recorded, View
+from stepdbg.protocol.messages import GetParameters, GetValues
 from stepdbg.protocol.records import TensorView, ValuesRecord
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList
@@ -169,9 +169,13 @@ the ends.
     def watch_selected(self) -> None:
         self.update_pane()
 
+    def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
+        return (recorded.values.get(self.selected),)
+
     def show_stop(self, recorded: Recorded) -> str | None:
         if not self.selected:
             self.clear()
+            self.ask(GetParameters(0, 0, 1, ""))  # the app selects the first one
             return "No parameter selected: choose one in the graph (1) or among the parameters (2)."
         self.set_subtitle(self.selected)
         record = recorded.values.get(self.selected)

@@ -13,12 +13,12 @@ from textual.getters import query_one
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Input, TextArea
-from textual.widgets._footer import FooterKey
+from textual.widgets import Input, TextArea
 
 from stepdbg.client.store import View
 from stepdbg.commands import COMMANDS, Command
 from stepdbg.ui.header import HeaderLine, StatusLine
+from stepdbg.ui.keyline import KeyLine
 from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.memory import MemoryPane
@@ -50,27 +50,8 @@ def _binding(command: Command) -> Binding:
     )
 
 
-class CommandFooter(Footer):
-    """The keys of the commands; on a narrow terminal only those that no one should have to look up."""
-
-    SPARED: ClassVar[frozenset[str]] = frozenset(
-        f"app.command('{name}')" for name in ("restart", "maximize", "search")
-    )
-
-    def compose(self) -> ComposeResult:
-        """What Textual's footer shows, without the spared ones where there is no room for them."""
-        narrow = self.app.size.width < WIDE[0]
-        for widget in super().compose():
-            if not (narrow and isinstance(widget, FooterKey) and widget.action in self.SPARED):
-                yield widget
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Other keys may have room now."""
-        if (event.size.width < WIDE[0]) != (self._last_width < WIDE[0]):
-            self.refresh(recompose=True)
-        self._last_width = event.size.width
-
-    _last_width = 0
+SPARED = frozenset(f"app.command('{name}')" for name in ("restart", "maximize", "search"))
+"""What has no room among the keys of a narrow screen."""
 
 
 class TabLine(Widget, can_focus=False):
@@ -100,8 +81,8 @@ class MainScreen(Screen[None]):
     ]
     AUTO_FOCUS = ""
 
-    view: reactive[View | None] = reactive(None)
-    selected: reactive[str] = reactive("")
+    view: reactive[View | None] = reactive(None, repaint=False)
+    selected: reactive[str] = reactive("", repaint=False)
     current: reactive[str] = reactive("1")
     """Number of the pane that has the focus, or had it last."""
     maximised: reactive[bool] = reactive(False)
@@ -128,7 +109,7 @@ class MainScreen(Screen[None]):
                     for pane in panes:
                         yield pane(id=pane.TITLE.lower()).data_bind(MainScreen.view, MainScreen.selected)
         yield PromptBar(id="prompt")
-        yield CommandFooter(compact=True, show_command_palette=False)
+        yield KeyLine(SPARED)
 
     def on_mount(self) -> None:
         """The graph takes the keys first."""

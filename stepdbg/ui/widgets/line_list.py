@@ -130,11 +130,24 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         """
         if total != self.total:
             self.total = total
-            self.virtual_size = Size(0, total + self._header_height)
+            self._set_height(total + self._header_height)
         self.rows = rows
         self._asked = None
         self.set_reactive(LineList.cursor, min(self.cursor, max(total - 1, 0)))
         self.redraw()
+
+    def _set_height(self, height: int) -> None:
+        """Scroll over `height` lines from now on. The screen is laid out anew (and repainted) only where the
+        scrollbar comes or goes, or the view would be past the end.
+        """
+        size, room = Size(0, height), self.container_size.height
+        bar = self.show_vertical_scrollbar
+        if bar == (height > room) and self.scroll_offset.y <= max(height - room, 0):
+            self.set_reactive(LineList.virtual_size, size)
+            if bar:
+                self.vertical_scrollbar.window_virtual_size = height
+        else:
+            self.virtual_size = size
 
     def redraw(self) -> None:
         """Format the visible rows anew."""

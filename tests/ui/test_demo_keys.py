@@ -1,0 +1,419 @@
+"""Every key on every demo, on real runs: what the session was told and the records come first.
+
+One app and one script a demo. The tour presses keys in the order in which a user might; its last check is that no
+key of the registry, and none that a pane binds, was left out.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from real_runs import NARROW, WIDE, Driver, running
+from textual.binding import Binding
+
+from stepdbg.client.session import Exited
+from stepdbg.client.store import Status
+from stepdbg.commands import COMMANDS, PANES, RESERVED_KEYS
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import Phase, StopReason, StopRecord
+from stepdbg.ui import StepdbgApp
+from stepdbg.ui.panes.graph import GraphPane
+from stepdbg.ui.panes.pane import Pane
+from stepdbg.ui.panes.parameters import ParametersPane
+from stepdbg.ui.panes.rail import RailPane
+from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.panes.values import ValuesBody, ValuesPane
+from stepdbg.ui.screens.help import HelpScreen
+from stepdbg.ui.screens.main import MainScreen
+from stepdbg.ui.widgets.line_list import LineList
+from stepdbg.ui.widgets.line_tree import LineTree
+from stepdbg.ui.widgets.source_view import SourceView
+from stepdbg.ui.widgets.tensor_view import Origin
+from stepdbg.ui.widgets.terminal_view import TerminalView
+
+DEMOS = {
+    "two_nets": (),
+    "digits_cnn": ("--epochs", "2", "--batch-size", "256"),
+    "char_gpt": ("--steps", "12", "--accumulate", "2"),
+    "tiny_gan": (),
+    "lstm_forecast": ("--epochs", "7", "--time", "12"),
+    "no_zero_grad": (),
+}
+"""Few steps each, with a line printed in the middle: the script is caught there while it runs."""
+
+BINDERS: tuple[Any, ...] = (
+    StepdbgApp,
+    MainScreen,
+    HelpScreen,
+    LineList,
+    LineTree,
+    ValuesBody,
+    SourceView,
+    RailPane,
+    TerminalView,
+)
+
+
+def bound(binder: Any) -> set[str]:
+    """The keys that a class of ours binds."""
+    lists = [b.key if isinstance(b, Binding) else b[0] for b in binder.__dict__.get("BINDINGS", ())]
+    return {key.strip() for keys in lists for key in keys.split(",")}
+
+
+EVERY_KEY = {key for command in COMMANDS for key in command.keys}.union(*map(bound, BINDERS))
+
+
+@pytest.mark.parametrize("demo", DEMOS)
+async def test_every_key(demo: str) -> None:
+    async with running(demo, *DEMOS[demo]) as driver:
+        await run_keys(driver)
+        await skip_key(driver)
+        await look_back_keys(driver)
+        await pane_keys(driver)
+        await graph_keys(driver)
+        await parameter_keys(driver)
+        await values_keys(driver)
+        await source_keys(driver)
+        await rail_and_console_keys(driver)
+        await search_keys(driver)
+        await app_keys(driver)
+        await tab_keys(driver)
+        await pause_keys(driver)
+        await end_keys(driver)
+        await quit_key(driver)
+    assert sorted(EVERY_KEY - driver.pressed) == []
+
+
+def test_the_keys_kept_free_are_bound_nowhere() -> None:
+    assert EVERY_KEY.isdisjoint(RESERVED_KEYS)
+
+
+# ── running ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def run_keys(driver: Driver) -> None:
+    first = driver.stop
+    assert (first.number, first.reason, first.just_ran) == (1, StopReason.ENTRY, ())
+    for key in ("n", "space"):
+        upcoming = driver.stop.next
+        assert upcoming is not None
+        stop = await driver.step(key)
+        assert driver.told(m.Resume)[-1] == m.Resume(m.Action.NEXT)
+        assert stop.reason is StopReason.STEP
+        ran = stop.just_ran[0]
+        assert (ran.phase, ran.subject, ran.skipped) == (upcoming.phase, upcoming.subject, False)
+        assert ran.seconds is not None
+        assert ran.seconds > 0
+    for _ in range(2):
+        iteration = driver.stop.iteration
+        stop = await driver.step("i")
+        assert driver.told(m.Resume)[-1] == m.Resume(m.Action.ITERATION)
+        assert (stop.reason, stop.iteration) == (StopReason.STEP, iteration + 1)
+
+
+async def skip_key(driver: Driver) -> None:
+    """Skipping the optimizer's step leaves every parameter as it is."""
+    before = await driver.step_until(lambda stop: next_is(stop, Phase.STEP), "before a step")
+    norms = value_norms(driver)
+    assert norms
+    stop = await driver.step("k")
+    assert driver.told(m.Resume)[-1] == m.Resume(m.Action.SKIP)
+    ran = stop.just_ran[0]
+    assert (ran.phase, ran.skipped, ran.seconds) == (Phase.STEP, True, None)
+    assert before.next is not None
+    assert ran.subject == before.next.subject
+    assert value_norms(driver) == norms
+    assert driver.now.parameters is not None
+    assert {row.value_changed for row in driver.now.parameters.rows.values()} == {False}
+
+
+async def look_back_keys(driver: Driver) -> None:
+    told = len(driver.session.told)
+    last = driver.stop.number
+    for key, ago in (
+        ("left_square_bracket", 1),
+        ("left_square_bracket", 2),
+        ("right_square_bracket", 1),
+        ("right_curly_bracket", 0),
+        ("left_square_bracket", 1),
+        ("escape", 0),
+    ):
+        await driver.press(key)
+        await driver.settled()
+        shown = driver.view.looking_at
+        assert shown is not None
+        assert (driver.view.ago, shown.stop.number) == (ago, last - ago)
+    assert len(driver.session.told) == told, "an earlier stop is only looked at"
+
+
+async def pause_keys(driver: Driver) -> None:
+    """While the script waits in its own `print`, it runs: `p` is heard at the boundary after that."""
+    driver.run.waits.clear()
+    driver.run.gate.clear()
+    number = driver.stop.number
+    await driver.press("c")
+    assert driver.told(m.Resume)[-1] == m.Resume(m.Action.CONTINUE)
+    await driver.until(lambda: driver.run.waits.is_set(), "the script prints")
+    await driver.until(lambda: driver.view.status is Status.RUNNING, "it runs")
+    told = len(driver.told(m.Resume))
+    await driver.press("n")
+    assert len(driver.told(m.Resume)) == told, "what runs cannot be stepped"
+    assert driver.app.check_action("command", ("next",)) is None
+    await driver.press("p")
+    assert driver.session.told[-1] == m.Pause()
+    driver.run.gate.set()
+    stop = await driver.stopped_at(number + 1)
+    assert stop.reason is StopReason.PAUSE
+    assert stop.next is not None
+
+
+async def end_keys(driver: Driver) -> None:
+    """`c` runs to the end, `c` again lets it end, `r` starts it anew in the same app."""
+    number = driver.stop.number
+    await driver.press("c")
+    stop = await driver.stopped_at(number + 1)
+    assert (stop.reason, stop.next, stop.note) == (StopReason.FINISHED, None, "")
+    assert driver.app.check_action("command", ("next",)) is None
+    await driver.press("c")
+    await driver.until(lambda: driver.view.status is Status.ENDED, "the script has ended")
+    assert driver.view.exited == Exited(0)
+    assert driver.run.result, "the script ran to its last line"
+    assert driver.run.printed
+    before = driver.session
+    await driver.press("r")
+    await driver.until(lambda: driver.session is not before, "a new session is there")
+    stop = await driver.stopped_at(1)
+    assert before.closed
+    assert (len(driver.view.history), stop.reason, stop.iteration) == (1, StopReason.ENTRY, 1)
+
+
+async def quit_key(driver: Driver) -> None:
+    await driver.press("q", "ctrl+q")  # asked a second time it does not wait for the script
+    await driver.until(lambda: not driver.app.is_running, "the app is gone")
+    assert driver.session.closed
+    assert "train" not in {thread.name for thread in threading.enumerate()}
+
+
+# ── panes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def focus(driver: Driver, number: str) -> Pane:
+    pane = driver.app.main.pane(number)
+    await driver.press(number)
+    await driver.until(lambda: pane.has_focus_within, f"pane {number} has the focus")
+    assert driver.app.main.current == number
+    return pane
+
+
+async def pane_keys(driver: Driver) -> None:
+    main = driver.app.main
+    for number, _name, _content in PANES:
+        pane = await focus(driver, number)
+        before = pane.size
+        await driver.press("z")
+        await driver.until(lambda pane=pane, before=before: pane.size.height > before.height, "it is larger")
+        visible = {p.NUMBER for p in main.query(Pane) if p.is_on_screen and p.region.area}
+        assert visible <= {number, RailPane.NUMBER}
+        await driver.press("z")
+        await driver.until(lambda pane=pane, before=before: pane.size == before, "it has its place again")
+
+
+async def move(driver: Driver, lines: LineList[Any]) -> None:
+    """All keys that move the cursor of a list, with the row each leads to."""
+    last = lines.total - 1
+    assert last >= 0
+    one, page = min(1, last), min(max(1, lines.page - 1), last)
+    await driver.press("home")
+    for key, row in (
+        ("down", one),
+        ("up", 0),
+        ("j", one),
+        ("ctrl+k", 0),
+        ("end", last),
+        ("home", 0),
+        ("G", last),
+        ("g", 0),
+        ("pagedown", page),
+        ("pageup", 0),
+        ("ctrl+d", page),
+        ("ctrl+u", 0),
+    ):
+        await driver.press(key)
+        assert lines.cursor == row, key
+
+
+async def graph_keys(driver: Driver) -> None:
+    await driver.step_until(lambda stop: next_is(stop, Phase.BACKWARD), "before a backward")
+    pane = await focus(driver, "1")
+    assert isinstance(pane, GraphPane)
+    tree = pane.tree_list
+    await driver.until(lambda: tree.total > 1, "the graph is there")
+    await move(driver, tree)
+    total = tree.total
+    below = {row.index for row in tree.rows.values() if row.depth and row.rows_below}
+    for key, folded in (
+        ("h", {0}),
+        ("l", set()),
+        ("left", {0}),
+        ("right", set()),
+        ("enter", {0}),
+        ("enter", set()),
+        ("minus", below),
+        ("plus", set()),
+    ):
+        await driver.press(key)
+        await driver.until(
+            lambda folded=folded: driver.now.graph is not None and set(driver.now.graph.folded) == folded,
+            f"{key} leaves {len(folded)} rows folded",
+        )
+        await driver.settled()
+        assert (tree.total < total) == bool(folded), key
+        assert tree.total == 1 or 0 not in folded
+    await driver.press("j", "right")  # to what hangs from it, or unfolded already
+    assert tree.cursor >= 1
+
+
+async def parameter_keys(driver: Driver) -> None:
+    pane = await focus(driver, "2")
+    assert isinstance(pane, ParametersPane)
+    await driver.until(lambda: pane.table.total > 0, "the parameters are there")
+    await move(driver, pane.table)
+    listing = driver.now.parameters
+    assert listing is not None
+    largest = max(listing.rows, key=lambda index: listing.rows[index].numel)
+    await driver.press("home", *["j"] * largest)
+    await driver.press("enter")
+    assert driver.app.selected == listing.rows[largest].name
+
+
+async def values_keys(driver: Driver) -> None:
+    name = driver.app.selected
+    pane = await focus(driver, "3")
+    assert isinstance(pane, ValuesPane)
+    body = pane.body
+    await driver.until(lambda: body.record is not None and body.record.name == name, "its values are there")
+    far = body.validate_origin(Origin(10**9, 10**9))
+    for forth, back, can in (
+        ("down", "up", far.row),
+        ("j", "ctrl+k", far.row),
+        ("right", "left", far.column),
+        ("l", "h", far.column),
+        ("pagedown", "pageup", far.row),
+        ("ctrl+d", "ctrl+u", far.row),
+        ("end", "home", far.row),
+        ("G", "g", far.row),
+    ):
+        assert body.origin == Origin(0, 0)
+        await driver.press(forth)
+        assert (body.origin != Origin(0, 0)) == (can > 0), forth
+        await driver.press(back)
+        assert body.origin == Origin(0, 0), back
+
+
+async def source_keys(driver: Driver) -> None:
+    pane = await focus(driver, "5")
+    assert isinstance(pane, SourcePane)
+    text = pane.text
+    await driver.until(lambda: text.total > 1, "the source is there")
+    here, stop = text.here, driver.stop
+    assert stop.here is not None
+    assert here == stop.stack[stop.here].line - 1
+    await move(driver, text)
+    assert text.here == here
+    for key, columns in (("right", 8), ("left", 0), ("l", 8), ("h", 0)):
+        await driver.press(key)
+        assert text.shifted == columns
+    await driver.press("tab")
+    await driver.until(lambda: pane.stack.has_focus, "the stack has the focus")
+    await driver.press("end")
+    assert pane.frame == stop.stack[-1]
+    await driver.press("home")
+    assert pane.frame == stop.stack[0]
+
+
+async def rail_and_console_keys(driver: Driver) -> None:
+    rail = await focus(driver, "7")
+    assert isinstance(rail, RailPane)
+    for key, step in (("right", 12), ("left", -12), ("l", 12), ("h", -12)):
+        before = rail.start
+        await driver.press(key)
+        assert rail.start is not None
+        assert before is None or (rail.start - before) in {0, step} or rail.start == 0
+    await focus(driver, "6")
+
+
+# ── the rest ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def search_keys(driver: Driver) -> None:
+    await focus(driver, "2")
+    await driver.settled()
+    everything = driver.now.parameters
+    assert everything is not None
+    matching = [row.name for row in everything.rows.values() if "bias" in row.name]
+    assert 0 < len(matching) < everything.total
+    await driver.press("slash", *"bias", "enter")
+    await driver.until(lambda: pattern(driver) == "bias", "the search is answered")
+    assert driver.now.parameters is not None
+    assert [row.name for row in driver.now.parameters.rows.values()] == matching
+    await driver.press("escape")
+    await driver.until(lambda: pattern(driver) == "", "the search is taken back")
+    assert driver.now.parameters is not None
+    assert driver.now.parameters.total == everything.total
+
+
+async def app_keys(driver: Driver) -> None:
+    number = driver.stop.number
+    await driver.press("colon", *"next", "enter")
+    assert driver.told(m.Resume)[-1] == m.Resume(m.Action.NEXT)
+    await driver.stopped_at(number + 1)
+    for closing in ("escape", "q", "question_mark"):
+        await driver.press("question_mark")
+        await driver.until(lambda: isinstance(driver.app.screen, HelpScreen), "help is open")
+        await driver.press("j", "k", closing)
+        await driver.until(lambda: driver.app.screen is driver.app.main, "help is closed")
+    dark = driver.app.current_theme.dark
+    for _ in range(2):
+        await driver.press("t")
+        assert driver.app.current_theme.dark is not dark
+        dark = driver.app.current_theme.dark
+    told = list(driver.session.told)
+    await driver.press(*sorted(RESERVED_KEYS))
+    await driver.press("ctrl+c")
+    assert [n.message for n in driver.app._notifications][-1] == "press q to quit"
+    assert driver.session.told == told
+    await driver.press("ctrl+p")
+    await driver.until(lambda: driver.app.screen is not driver.app.main, "the palette is open")
+    await driver.press("escape")
+    await driver.until(lambda: driver.app.screen is driver.app.main, "the palette is closed")
+
+
+async def tab_keys(driver: Driver) -> None:
+    """On a small terminal each number brings its pane, alone with the rail."""
+    await driver.pilot.resize_terminal(*NARROW)
+    await driver.until(lambda: driver.app.main.single, "one pane at a time")
+    for number, _name, _content in PANES:
+        pane = await focus(driver, number)
+        await driver.until(lambda pane=pane: pane.is_on_screen and pane.region.area, "it is on screen")
+        visible = {p.NUMBER for p in driver.app.main.query(Pane) if p.is_on_screen and p.region.area}
+        assert visible <= {number, RailPane.NUMBER}
+    stop = await driver.step("n")
+    assert stop.reason is StopReason.STEP
+    await driver.pilot.resize_terminal(*WIDE)
+    await driver.until(lambda: not driver.app.main.single, "the panes stand side by side")
+
+
+def next_is(stop: StopRecord, phase: Phase) -> bool:
+    return stop.next is not None and stop.next.phase is phase
+
+
+def value_norms(driver: Driver) -> dict[str, float | None]:
+    listing = driver.now.parameters
+    assert listing is not None
+    return {row.name: row.value_norm for row in listing.rows.values()}
+
+
+def pattern(driver: Driver) -> str | None:
+    return driver.now.parameters.pattern if driver.now.parameters is not None else None
