@@ -5,7 +5,7 @@ from pane_host import Host, full, memory, stop, tensor, texts, values, view
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded
-from stepdbg.protocol.messages import GetMemory, GetValues
+from stepdbg.protocol.messages import GetMemory, GetParameters, GetValues
 from stepdbg.protocol.records import TensorStats
 from stepdbg.ui.panes.memory import MemoryPane, gradients_sentence
 from stepdbg.ui.panes.values import COLUMNS, ROWS, ValuesPane
@@ -89,7 +89,8 @@ async def test_asking_and_saying_why_not():
         assert sentence(app).startswith("No parameter selected")
         app.selected = NAME
         await pilot.pause()
-        assert app.wanted() == [GetValues(0, NAME, 0, 0, ROWS, COLUMNS)]
+        first, then = GetParameters(0, 0, 1, ""), GetValues(0, NAME, 0, 0, ROWS, COLUMNS)
+        assert app.wanted() == [first, then]
         app.view = view(Recorded(stop(4)), Recorded(stop()), shown=0)
         await pilot.pause()
         assert sentence(app) == "Not recorded at stop 4: this was not looked at then."
@@ -104,7 +105,7 @@ def test_row_labels(shape, row, label):
 
 
 def table(app) -> list[str]:
-    return str(app.query_one(".memory--table", Static).content).split("\n")
+    return str(app.query_one(".memory--table", Static).content).rstrip("\n").split("\n")
 
 
 async def test_memory_by_category_with_change_and_course():
