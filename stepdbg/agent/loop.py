@@ -191,11 +191,11 @@ class Loop:
 
     def after_free_run(self) -> None:
         """The script ran free until here: the order of the rail is still the loop's, what ran of it is not known."""
+        self.partly_free = self.iteration + self.over
         for station in self.stations.values():
-            station.iteration = self.iteration - 1
+            station.iteration = self.partly_free - 1
             station.seconds = None
             station.mark = 0
-        self.partly_free = self.iteration + self.over
 
     @property
     def micro_known(self) -> bool:

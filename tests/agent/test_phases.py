@@ -434,7 +434,7 @@ def test_pause_stops_at_the_next_boundary() -> None:
 
 
 def paused(train: Callable[[], Any], visit: Any = None) -> list[StopRecord]:
-    """The stops of a run that is stepped six times, let go, paused after a while, and stepped twice: those last three."""
+    """The last three stops of a run that is stepped six times, let go, paused after a while, and stepped twice."""
 
     async def run() -> list[StopRecord]:
         session = ThreadSession(train)
