@@ -1,0 +1,1 @@
+"""Not the standard library's: torch cannot be imported with it."""
