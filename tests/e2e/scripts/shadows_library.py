@@ -1,4 +1,4 @@
-"""Has modules of its own called as the standard library's (in its own folder), and uses them with torch."""
+"""Has modules of its own called as the standard library's in its folder, and puts those back for torch."""
 
 # ruff: noqa: E402
 
@@ -6,12 +6,15 @@ import sys
 
 sys.path[0] = f"{sys.path[0]}/_shadows"
 
-import textwrap
+import textwrap as my_textwrap
+
+del sys.modules["textwrap"]
+sys.path.pop(0)
 
 import torch
 from torch import nn
 
-print(textwrap.mine())
+print(my_textwrap.mine())
 torch.manual_seed(0)
 net = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
