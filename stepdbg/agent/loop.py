@@ -115,7 +115,6 @@ class Loop:
         """The iteration in which the last free run ended; 0: there was none."""
         self._previous: Site | None = None
         self._mark = 1
-        self._entered = False
         self._had_backward = False
         self.over = False
         """Whether the iteration has ended, so that the next phase (but a SCHEDULER's) begins another."""
@@ -144,7 +143,6 @@ class Loop:
             station.count = 0
             station.seconds = None
             station.skipped = station.failed = False
-        self._entered = True
         station.mark = self._mark
         station.iteration = self.iteration
         station.micro = self.micro_batch
@@ -213,15 +211,17 @@ class Loop:
         oldest = self.iteration - 1
         return [(s, self.stations[s]) for s in self.order if self.stations[s].iteration >= oldest]
 
-    def next_iteration(self, clock: float) -> None:
-        """An iteration has ended, at `clock` seconds of run time, and the next one begins."""
+    def next_iteration(self, clock: float, *, free: bool = False) -> None:
+        """An iteration has ended, at `clock` seconds of run time, and the next one begins.
+
+        `free`: in a free run, where nothing is entered; what the rail knew before it is kept for after it.
+        """
         self.iteration += 1
         self.ends.append(clock)
         self.over = False
         if self._stepped:
             self._stepped.clear()
-        if self._entered:  # nothing is entered in a free run, and what was is kept for after it
-            self._entered = False
+        if not free:
             oldest = self.iteration - 1
             if any(station.iteration < oldest for station in self.stations.values()):
                 self._forget(oldest)

@@ -232,7 +232,7 @@ class Tracker:
                 control.watch.backward_ran(args, kwargs, original.__qualname__)
             elif phase is _STEP:
                 if loop.over:
-                    loop.next_iteration(perf_counter() - control.held)
+                    loop.next_iteration(perf_counter() - control.held, free=True)
                 self._stepped(args[0])
             else:
                 control.watch.labelled(phase)
