@@ -26,6 +26,7 @@ from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected,
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
+from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.screens.help import HelpScreen, help_text
@@ -140,18 +141,18 @@ class StepdbgApp(App[Exited | None]):
             await asyncio.sleep(0)
 
     def _take(self, event: Event) -> None:
-        """Show the event; and at a stop, do the one step that was asked for while the last one still ran."""
-        ahead, self._ahead = self._ahead, None
+        """Show the event; a stop, as soon as what the panes want to know of it has been answered."""
         self._state.event(event)
-        if isinstance(event, m.Continued):
-            self._ahead = ahead
-        elif isinstance(event, m.Stopped):
-            number, hello = event.stop.number, self._seen.hello
+        if isinstance(event, m.Stopped):
+            stop, hello = event.stop, self._seen.hello
             if hello is not None:
                 rss = resident_bytes(hello.pid)
-                self._state.change(lambda view: store.apply_rss(view, number, rss))
-            if ahead is not None and ahead.available(self._seen) is None:
-                ahead.run(self, "")
+                self._state.change(lambda view: store.apply_rss(view, stop.number, rss))
+            wishes = [query for pane in self.main.query(RecordedPane) for query in pane.wishes(stop)]
+            for query in wishes:
+                self._ask(stop.number, query)
+            if not wishes:
+                self._state.show()
 
     def _feed_console(self, data: bytes) -> None:
         self.main.query_one(ConsolePane).feed(data)
@@ -169,6 +170,16 @@ class StepdbgApp(App[Exited | None]):
             after.lost,
         ):
             self.main.refresh_bindings()
+        self._step_ahead(after)
+
+    def _step_ahead(self, view: View) -> None:
+        """Do the step that was asked for while the last one still ran; not once the screen has said that it runs."""
+        command, now = self._ahead, not self._going_on
+        if command is None or (view.status is Status.STOPPED and not now):
+            return
+        self._ahead = None
+        if view.status is Status.STOPPED and command.available(view) is None:
+            command.run(self, "")
 
     # ── messages of the panes ───────────────────────────────────────────────────────────────────────────────
 
@@ -177,8 +188,11 @@ class StepdbgApp(App[Exited | None]):
         recorded = self._seen.looking_at
         if not self._seen.live or recorded is None:
             return
-        if self._requests.note(recorded.stop.number, event.query):
-            self.run_worker(self._requests.ask(type(event.query)), group="requests")
+        self._ask(recorded.stop.number, event.query)
+
+    def _ask(self, stop: int, query: m.Query) -> None:
+        if self._requests.note(stop, query):
+            self.run_worker(self._requests.ask(type(query)), group="requests")
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
         if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:

@@ -2,7 +2,7 @@
 
 Painting costs more than all else between a key and the next stop. A phase mostly takes less time than it would take
 to show that it runs, and the answers to a new stop arrive within milliseconds of each other. So that the script has
-gone on is shown when it has not stopped again within `MOMENT`, and answers are shown together.
+gone on is shown when it has not stopped again within `MOMENT`, and a stop is shown together with its first answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stepdbg.protocol import messages as m
 MOMENT = 0.08
 """Seconds from Continued to showing it, unless something else happens before."""
 TOGETHER = 0.04
-"""Seconds that an answer waits for others, at most."""
+"""Seconds that a stop waits for the answers it needs, and an answer for others, at most."""
 
 Change = Callable[[View], View]
 
@@ -43,17 +43,16 @@ class State:
         self._timer: Timer | None = None
         self._resumed = False
 
-    @property
-    def resumed(self) -> bool:
-        """Whether the script has gone on, and the screen does not show it yet."""
-        return self._resumed
-
     def event(self, event: Event) -> None:
-        """Take an event; everything but Continued is shown at once."""
+        """Take an event. Continued may wait for a moment, Stopped for its first answers; others are shown at once."""
         self._changes.append(lambda view: store.apply_event(view, event))
         if isinstance(event, m.Continued):
             self._resumed = True
             self._show_within(MOMENT)
+        elif isinstance(event, m.Stopped):
+            self._resumed = False
+            self._stop_timer()
+            self._show_within(TOGETHER)
         else:
             self.show()
 

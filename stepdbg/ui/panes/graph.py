@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.widget import Widget
 
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
-from stepdbg.protocol.messages import GetGraph
-from stepdbg.protocol.records import GraphRow
+from stepdbg.protocol.messages import GetGraph, Query
+from stepdbg.protocol.records import GraphRow, StopRecord
 from stepdbg.ui import format as fmt
 from stepdbg.ui.messages import ParameterSelected
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -76,8 +76,7 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         tree = recorded.graph
         wanted = tuple(sorted(self._folded)), self._pattern
         if self.live and (tree is None or (tree.folded, tree.pattern) != wanted):
-            first = self.tree_list.window[0] if self._tree is not None else 0
-            self._ask_rows(first, max(PAGE, 2 * self.tree_list.page))
+            self.ask(self._first_rows())
         if tree is None:
             return None
         if self._folded and self._another_graph(tree):
@@ -97,6 +96,13 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
             self._norms = {row.name: row.grad_norm for row in rows if row.grad != "none"}
             self.tree_list.show_tree(tree.rows, tree.page.total, frozenset(tree.folded))
         return ""
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        return (self._first_rows(),)
+
+    def _first_rows(self) -> GetGraph:
+        first = self.tree_list.window[0] if self._tree is not None else 0
+        return self._rows(first, max(PAGE, 2 * self.tree_list.page))
 
     def clear(self) -> None:
         self._tree = self._shown = None
@@ -141,7 +147,7 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
 
     def on_line_list_rows_wanted(self, event: LineList.RowsWanted) -> None:
         event.stop()
-        self._ask_rows(event.offset, event.count)
+        self.ask(self._rows(event.offset, event.count))
 
     def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
         event.stop()
@@ -159,8 +165,8 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         else:
             self.set_state("folding needs the present stop")
 
-    def _ask_rows(self, offset: int, count: int) -> None:
-        self.ask(GetGraph(0, offset, count, tuple(sorted(self._folded)), self._pattern))
+    def _rows(self, offset: int, count: int) -> GetGraph:
+        return GetGraph(0, offset, count, tuple(sorted(self._folded)), self._pattern)
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded, View
-from stepdbg.protocol.messages import GetMemory
-from stepdbg.protocol.records import MemoryRecord
+from stepdbg.protocol.messages import GetMemory, Query
+from stepdbg.protocol.records import MemoryRecord, StopRecord
 from stepdbg.ui import format as fmt
 from stepdbg.ui.panes.recorded import RecordedPane
 
@@ -97,6 +97,9 @@ stop to stop when a graph is kept alive, as `total += loss` does.
             lines += [Content(""), *_wrapped([reason], room)]
         self._show_lines(lines)
         return ""
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        return (GetMemory(0),)
 
     def clear(self) -> None:
         self.set_subtitle("")

@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.widget import Widget
 
 from stepdbg.client.store import ParameterList, Recorded, View
-from stepdbg.protocol.messages import GetParameters
-from stepdbg.protocol.records import ParameterRow
+from stepdbg.protocol.messages import GetParameters, Query
+from stepdbg.protocol.records import ParameterRow, StopRecord
 from stepdbg.ui import format as fmt
 from stepdbg.ui.messages import ParameterSelected
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -74,8 +74,7 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
     def show_stop(self, recorded: Recorded) -> str | None:
         listing = recorded.parameters
         if self.live and (listing is None or listing.pattern != self._pattern):
-            first = self.table.window[0]
-            self.ask(GetParameters(0, first, max(2 * self.table.page, 20), self._pattern))
+            self.ask(self._first_rows())
         if listing is None:
             return None
         if listing is not self._list:
@@ -86,6 +85,12 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         text = f"{listing.total:,} of {listing.everything:,}"
         self.set_subtitle(f"{text} · filter: {listing.pattern}" if listing.pattern else text)
         return "" if listing.total and not listing.gone else why_no_rows(listing)
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        return (self._first_rows(),)
+
+    def _first_rows(self) -> GetParameters:
+        return GetParameters(0, self.table.window[0], max(2 * self.table.page, 20), self._pattern)
 
     def clear(self) -> None:
         self._list = None

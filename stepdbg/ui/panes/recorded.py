@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from stepdbg.client.store import Recorded, Status, View
 from stepdbg.protocol.messages import Query
+from stepdbg.protocol.records import StopRecord
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.pane import Pane
 
@@ -146,6 +147,17 @@ class RecordedPane(Pane):
         return ""
 
     # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def wishes(self, stop: StopRecord) -> tuple[Query, ...]:
+        """What the pane is going to ask at `stop`, which it has not been shown yet; nothing while it is hidden.
+
+        So the app can ask first, and show the stop together with the answers.
+        """
+        return self.wanted(stop) if self._on_screen and self.is_attached else ()
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        """What fills the pane at `stop`."""
+        return ()
 
     def ask(self, query: Query) -> None:
         """Post a wish for `query`, once; only at the present stop and while the pane can be seen."""

@@ -12,7 +12,7 @@ from textual.highlight import highlight
 from textual.widget import Widget
 
 from stepdbg.client.store import Recorded, View
-from stepdbg.protocol.messages import GetSource
+from stepdbg.protocol.messages import GetSource, Query
 from stepdbg.protocol.records import Frame, SourceText, StopRecord
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList, Span, Spans
@@ -103,6 +103,12 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
             self.text.show_text(self._lines, frame.line - 1)
             self.text.centre(frame.line - 1)
         return ""
+
+    def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
+        if self.view is None or stop.here is None or not 0 <= stop.here < len(stop.stack):
+            return ()
+        file = stop.stack[stop.here].file
+        return () if file in self.view.sources else (GetSource(0, file),)
 
     def clear(self) -> None:
         self._clear_text()

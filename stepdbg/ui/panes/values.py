@@ -11,8 +11,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from stepdbg.client.store import Recorded, View
-from stepdbg.protocol.messages import GetParameters, GetValues
-from stepdbg.protocol.records import TensorView, ValuesRecord
+from stepdbg.protocol.messages import GetParameters, GetValues, Query
+from stepdbg.protocol.records import StopRecord, TensorView, ValuesRecord
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList
 from stepdbg.ui.widgets.tensor_view import Lines, Origin, beside, cell_lines, columns_across, tensor_lines
@@ -180,13 +180,21 @@ the ends.
         self.set_subtitle(self.selected)
         record = recorded.values.get(self.selected)
         if record is None:
-            shown = self.body.record
-            self._ask(self.body.origin if shown is not None and shown.name == self.selected else Origin())
+            self.ask(self._first_cells())
             return None
         if record is not self.body.record:
             self.body.show_record(record)
         self._ask_for_cells()
         return ""
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        return (self._first_cells(),) if self.selected else ()
+
+    def _first_cells(self) -> GetValues:
+        shown = self.body.record
+        return self._cells(
+            self.body.origin if shown is not None and shown.name == self.selected else Origin()
+        )
 
     def clear(self) -> None:
         self.set_subtitle(self.selected)
@@ -222,9 +230,9 @@ the ends.
             and origin.column + across <= tensor.column + len(tensor.cells[0])
         )
         if not here:
-            self._ask(origin)
+            self.ask(self._cells(origin))
         self.set_state()
 
-    def _ask(self, origin: Origin) -> None:
+    def _cells(self, origin: Origin) -> GetValues:
         row, column = max(0, origin.row - ROWS // 4), max(0, origin.column - COLUMNS // 4)
-        self.ask(GetValues(0, self.selected, row, column, ROWS, COLUMNS))
+        return GetValues(0, self.selected, row, column, ROWS, COLUMNS)
