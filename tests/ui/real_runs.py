@@ -199,7 +199,9 @@ class Driver:
         await self.press(key)
         return await self.stopped_at(number)
 
-    async def step_until(self, condition: Callable[[StopRecord], bool], what: str, most: int = 60) -> StopRecord:
+    async def step_until(
+        self, condition: Callable[[StopRecord], bool], what: str, most: int = 60
+    ) -> StopRecord:
         """Press `n` until a stop is as wanted."""
         for _ in range(most):
             if condition(self.stop):

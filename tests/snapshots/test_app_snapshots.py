@@ -1,0 +1,134 @@
+"""Pictures of the whole app on real runs, at the moments that matter. How to renew them: README.md beside this."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import pytest
+from real_runs import DEMOS, NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot
+from textual.pilot import Pilot
+
+import stepdbg.agent
+from stepdbg.agent import frames, sources
+from stepdbg.protocol.records import Phase, StopReason, StopRecord
+from stepdbg.ui import StepdbgApp, UiConfig
+from stepdbg.ui.screens.help import HelpScreen
+
+TWO_NETS = DEMOS / "two_nets.py"
+RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
+SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
+Reach = Callable[[Driver], Awaitable[object]]
+Compare = Callable[..., bool]
+
+
+def before(phase: Phase, iteration: int = 1) -> Reach:
+    """Steps to the stop before that phase of that iteration."""
+
+    def there(stop: StopRecord) -> bool:
+        return stop.next is not None and (stop.next.phase, stop.iteration) == (phase, iteration)
+
+    return lambda driver: driver.step_until(there, f"before {phase.value}")
+
+
+async def raised(driver: Driver) -> None:
+    """Steps until the script has raised."""
+    await driver.step_until(lambda stop: stop.reason is StopReason.EXCEPTION, "post-mortem")
+
+
+MOMENTS: dict[str, tuple[Path, Reach]] = {
+    "before_first_forward": (TWO_NETS, before(Phase.FORWARD)),
+    "before_backward": (TWO_NETS, before(Phase.BACKWARD)),
+    "before_step": (TWO_NETS, before(Phase.STEP)),
+    "after_step": (TWO_NETS, before(Phase.ZERO_GRAD, iteration=2)),
+    "post_mortem": (RAISES, raised),
+}
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs from run to run and from machine to machine: times, resident memory, frames above the script."""
+    ticks = itertools.count()
+    for found in pkgutil.iter_modules(stepdbg.agent.__path__, "stepdbg.agent."):
+        if found.ispkg or "inject" in found.name or "wrap_" in found.name:
+            continue
+        module = importlib.import_module(found.name)
+        if hasattr(module, "perf_counter"):
+            # A third of a millisecond a reading: the times on screen follow from what was run, not from how fast.
+            monkeypatch.setattr(module, "perf_counter", lambda: next(ticks) / 3000)
+    monkeypatch.setattr(sources, "_STARTED", float("inf"))
+    memory = psutil.Process().memory_info()
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: memory._replace(rss=231 << 20))
+    described = frames.describe
+
+    def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:
+        """Without what runs the script in a thread here: above a script's own module there is nothing."""
+        scripts = {str(TWO_NETS), str(RAISES)}
+        own = [index for index, (frame, _line) in enumerate(stack) if frame.f_code.co_filename in scripts]
+        return described(stack[: own[-1] + 1] if own else [])
+
+    monkeypatch.setattr(frames, "describe", as_started_natively)
+
+
+def picture(
+    snap_compare: Compare,
+    reach: Reach,
+    size: tuple[int, int],
+    script: Path = TWO_NETS,
+    config: UiConfig | None = None,
+) -> bool:
+    """Whether the app, once `reach` has led it somewhere and everything has been answered, looks as it did."""
+    run = Run(script)
+    app = StepdbgApp(ToldSession(run, script.name), config)
+    app.animation_level = "none"
+
+    async def run_before(pilot: Pilot[Any]) -> None:
+        with brisk_pilot():
+            driver = Driver(app, pilot, run)
+            await driver.stopped_at(1)
+            await reach(driver)
+            await driver.settled()
+
+    return snap_compare(app, terminal_size=size, run_before=run_before)
+
+
+@SIZES
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_moment(snap_compare: Compare, moment: str, size: tuple[int, int]) -> None:
+    script, reach = MOMENTS[moment]
+    assert picture(snap_compare, reach, size, script)
+
+
+@pytest.mark.parametrize("number", ["2", "3", "4", "5"])
+def test_pane_of_a_small_terminal(snap_compare: Compare, number: str) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.STEP)(driver)
+        await driver.press(number)
+
+    assert picture(snap_compare, reach, NARROW)
+
+
+@SIZES
+def test_light_theme(snap_compare: Compare, size: tuple[int, int]) -> None:
+    config = UiConfig(theme="stepdbg-light")
+    assert picture(snap_compare, before(Phase.STEP), size, config=config)
+
+
+def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(snap_compare, before(Phase.STEP), WIDE)
+
+
+def test_help(snap_compare: Compare) -> None:
+    async def reach(driver: Driver) -> None:
+        await driver.press("question_mark")
+        await driver.until(lambda: isinstance(driver.app.screen, HelpScreen), "help is open")
+
+    assert picture(snap_compare, reach, WIDE)
