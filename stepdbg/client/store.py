@@ -118,6 +118,8 @@ class View:
 
 def apply_event(view: View, event: Event) -> View:
     """The view after `event`. Console output is not part of it (the console pane keeps that)."""
+    if view.status is Status.ENDED and isinstance(event, (m.Hello, m.Stopped, m.Continued, m.Progress)):
+        return view  # said before the end and read after it: nothing is alive any more
     if isinstance(event, m.Hello):
         return replace(view, hello=event, status=Status.RUNNING)
     if isinstance(event, m.Stopped):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import gc
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -97,6 +98,10 @@ class StepdbgApp(App[Exited | None]):
     def on_ready(self) -> None:
         """The panes are there to show what happens: start the script."""
         self._follow(self._session)
+        if self._session.info.command:
+            # What is loaded by now stays: without this, each full collection goes through all of it again, 0.1 s in
+            # which no key is heard. In process the objects may be the user's, so there it is left alone.
+            gc.freeze()
 
     async def on_unmount(self) -> None:
         """No script is left behind, whatever ended the app."""

@@ -25,12 +25,15 @@ from stepdbg.ui.words import (
     upcoming,
 )
 
+FACTS = 72
+"""Columns that iteration, micro-batch, loss, rate and state may take."""
+
 HEADER_HELP = """\
 The first line tells the iteration (from one optimizer step to the next), the micro-batch inside it, the
 loss with its change since the previous one (▼ lower, ▲ higher, = the same), iterations per second of the
 script's own run time, and the state: ● stopped, ◌ running or starting, ■ finished or ended, ✗ failed. Below
 the rail stands what just ran, with its time, what is next (▶), and the line of your code. ◀ marks an earlier
-stop.
+stop. Where there is room the first line tells which python runs the script, and its torch.
 """
 
 
@@ -83,13 +86,32 @@ def place(stop: StopRecord) -> str:
     return where if stop.thread == "MainThread" else f"{where} · thread {stop.thread}"
 
 
+def python_text(view: View) -> str:
+    """Which python runs the script: "python 3.11.7, torch 2.13.0 · /usr/bin/python3"."""
+    hello = view.hello
+    if hello is None:
+        return f"python: {view.info.python}" if view.info.python else ""
+    torch = f", torch {hello.torch_version}" if hello.torch_version else ""
+    return f"python {hello.python_version}{torch} · {hello.python}"
+
+
 def concern(view: View | None) -> tuple[object, ...]:
     """What of the view the header and the status line tell: they need no repaint while it is the same."""
     if view is None:
         return ()
     recorded = view.looking_at
     stop = recorded.stop.number if recorded is not None else None
-    return view.info, view.status, view.shown, view.ago, stop, view.progress, view.exited, view.lost
+    return (
+        view.info,
+        view.hello,
+        view.status,
+        view.shown,
+        view.ago,
+        stop,
+        view.progress,
+        view.exited,
+        view.lost,
+    )
 
 
 class HeaderLine(Widget, can_focus=False):
@@ -111,6 +133,10 @@ class HeaderLine(Widget, can_focus=False):
         right = self._right(view, brief=False)
         if left.cell_length + right.cell_length + 2 > self.size.width:
             right = self._right(view, brief=True)
+        python = Content.styled(f"  {python_text(view)}", DIM)
+        # Only where the facts may grow without pushing it off again: it should not come and go.
+        if left.cell_length + python.cell_length + FACTS <= self.size.width:
+            left = Content.assemble(left, python)
         return fit(left, right, self.size.width)
 
     @staticmethod

@@ -13,11 +13,12 @@ from textual.pilot import Pilot
 
 from stepdbg.client.session import Exited
 from stepdbg.client.store import Status, View
-from stepdbg.commands import COMMANDS, PANES
+from stepdbg.commands import BY_NAME, COMMANDS, PANES
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import StopReason
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.header import HeaderLine, StatusLine
+from stepdbg.ui.keyline import KeyLine
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.screens.help import HelpScreen
 
@@ -378,3 +379,57 @@ async def test_console_output_and_memory_of_the_process_arrive() -> None:
 
 def _lines(driver: Driver) -> Any:
     return driver.app.screen._compositor.render_strips()
+
+
+async def test_a_step_asked_for_before_the_stop_is_shown_is_done_once() -> None:
+    async with running() as driver:
+        for _ in range(3):  # the first goes on, the second waits for the stop, the third takes its place
+            driver.app.run_command(BY_NAME["next"])
+        await driver.stopped_at(3)
+        assert driver.session.agent.received.count(m.Resume(m.Action.NEXT)) == 2
+
+
+async def test_a_step_asked_for_before_it_is_shown_to_run_is_not_kept_for_a_far_stop() -> None:
+    async with running(Script(runs_on=True)) as driver:
+        driver.app.run_command(BY_NAME["continue"])
+        driver.app.run_command(BY_NAME["next"])
+        await driver.until(lambda: driver.view.status is Status.RUNNING, "it runs")
+        await driver.press("p")
+        await driver.stopped_at(2)
+        assert m.Resume(m.Action.NEXT) not in driver.session.agent.received
+
+
+async def test_pause_is_heard_before_it_is_shown_to_run() -> None:
+    async with running(Script(runs_on=True)) as driver:
+        await driver.press("c", "p")
+        await driver.session.agent.told(m.Pause)
+        await driver.stopped_at(2)
+
+
+async def test_the_first_parameter_is_selected_by_itself() -> None:
+    async with running(size=(160, 50)) as driver:
+        await driver.until(lambda: driver.app.selected, "a parameter is selected")
+        rows = driver.view.history[-1].parameters
+        assert rows is not None
+        assert driver.app.selected == rows.rows[0].name
+        await driver.until(lambda: driver.view.history[-1].values, "its numbers are here")
+
+
+async def test_the_header_tells_which_python() -> None:
+    async with running(size=(160, 50)) as driver:
+        assert "python 3.11.7, torch 2.13.0 · /usr/bin/python3" in driver.text(HeaderLine)
+
+
+async def test_clicking_a_key_gives_its_command() -> None:
+    async with running() as driver:
+        keys = driver.app.main.query_one(KeyLine)
+        column = keys.render().plain.index("next")
+        await driver.pilot.click(KeyLine, offset=(column, 0))
+        assert await driver.session.agent.told(m.Resume) == m.Resume(m.Action.NEXT)
+        await driver.stopped_at(2)
+
+
+async def test_clicking_the_rail_gives_it_the_keys() -> None:
+    async with running() as driver:
+        await driver.pilot.click(RailPane, offset=(12, 0))
+        await driver.until(lambda: driver.app.main.current == RailPane.NUMBER, "the rail is current")

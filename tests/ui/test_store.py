@@ -59,3 +59,9 @@ def test_history_is_bounded() -> None:
 def test_a_connection_lost_after_the_end_leaves_it_ended() -> None:
     view = store.apply_event(stopped(1), Exited(3))
     assert store.apply_event(view, ConnectionLost("")).status is Status.ENDED
+
+
+def test_what_is_read_after_the_end_brings_nothing_back_to_life() -> None:
+    ended = store.apply_event(stopped(1), Exited(0))
+    for late in (m.Continued(m.Action.NEXT), m.Stopped(stop(2)), m.Progress(3, 1, "step", None, None)):
+        assert store.apply_event(ended, late) == ended
