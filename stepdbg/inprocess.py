@@ -21,7 +21,9 @@ from stepdbg import custom_phase
 from stepdbg.agent import frames
 from stepdbg.agent.channel import Channel
 from stepdbg.agent.control import Control, SessionEndedError
+from stepdbg.agent.importhook import PostImportHook
 from stepdbg.agent.instrument import Instruments
+from stepdbg.agent.phasemap import await_phases
 from stepdbg.agent.tracker import Tracker
 from stepdbg.client.session import Exited, Session, SessionInfo
 from stepdbg.errors import SessionClosedError
@@ -90,7 +92,7 @@ class ThreadSession(Session):
         self.emit(Exited(self._code))
 
     def _run(self, sock: socket.socket) -> None:
-        tracker = Tracker()
+        tracker, imports = Tracker(), PostImportHook()
         instruments = Instruments(tracker)
         control = Control(tracker, Channel(sock), self._settings)
         control.on_gone = _leave
@@ -103,6 +105,7 @@ class ThreadSession(Session):
             custom_phase.observer = tracker
             version = sys.version.split()[0]
             control.hello(m.Hello(VERSION, os.getpid(), sys.executable, version, torch.__version__, ()))
+            await_phases(instruments, imports, self._settings.phases, control.warn)
             self._train()
             control.finished()
         except SessionEndedError:
@@ -117,6 +120,7 @@ class ThreadSession(Session):
                 pass
         finally:
             custom_phase.observer = None
+            imports.close()
             instruments.restore()
             sock.close()
             _in_use.release()

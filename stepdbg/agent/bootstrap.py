@@ -80,16 +80,14 @@ class Agent:
     def instrument(self) -> None:
         """Put the wrappers in. Needs torch."""
         from stepdbg import custom_phase
-        from stepdbg.agent.instrument import BUILT_IN_PHASES, Instruments
+        from stepdbg.agent.instrument import Instruments
+        from stepdbg.agent.phasemap import await_phases
 
         self._instruments = Instruments(self._tracker)
         self._instruments.install()
         self._control.known_optimizers = self._instruments.optimizers
         custom_phase.observer = self._tracker
-        for mapping, required in ((BUILT_IN_PHASES, False), (self._settings.phases, True)):
-            for phase, functions in mapping.items():
-                for function in functions:
-                    self._await_function(phase, function, required)
+        await_phases(self._instruments, self._imports, self._settings.phases, self._control.warn)
 
     def remove(self) -> None:
         """Take everything out again; the script runs on bare."""
@@ -140,20 +138,6 @@ class Agent:
         # Handlers run last in, first out: be before those that torch has just registered.
         atexit.unregister(self._at_exit)
         atexit.register(self._at_exit)
-
-    def _await_function(self, phase: str, function: str, required: bool) -> None:
-        module_name, _, path = function.partition(":")
-
-        def found(module: ModuleType) -> None:
-            from stepdbg.protocol.records import Phase
-
-            try:
-                self._instruments.name_phase(Phase(phase), path, module)
-            except LookupError as error:
-                if required:
-                    self._control.warn(f"phase {phase}: {error}")
-
-        self._imports.when_imported(module_name, found)
 
     def _excepthook(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         with StandardLibrary():

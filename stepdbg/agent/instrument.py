@@ -44,15 +44,6 @@ LOSSES = (
 )
 """The functional losses of `torch.nn.functional`."""
 
-BUILT_IN_PHASES: dict[str, tuple[str, ...]] = {
-    "step": (
-        "fastai.optimizer:Optimizer.step",
-        "keras.src.optimizers.base_optimizer:BaseOptimizer.apply",
-    ),
-    "zero_grad": ("fastai.optimizer:Optimizer.zero_grad",),
-}
-"""Phases of libraries with optimizers of their own, instrumented when the script imports them."""
-
 _MISSING = object()
 
 
