@@ -16,6 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from stepdbg.launch import ending, spawn
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import StopReason
 
 INJECT = Path(__file__).parent.parent / "agent" / "inject"
 """First on the script's PYTHONPATH: the folder whose `sitecustomize.py` brings the agent in."""
@@ -34,6 +36,9 @@ CHUNK = 64 * 1024
 
 BACKLOG = 1024 * 1024
 """Bytes of output waiting for the screen; beyond it the terminal is not read, and so the script waits."""
+
+LAST_STOPS = (StopReason.EXCEPTION, StopReason.FINISHED)
+"""Stops after which only the script's end comes."""
 
 TAIL = 64 * 1024
 """Bytes of output kept to be shown again after the screen has gone."""
@@ -84,14 +89,17 @@ class ProcessSession(Session):
     """One run of a script in its own process. `start` it inside the event loop that consumes its events."""
 
     def __init__(self, launch: Launch, *, columns: int = 80, rows: int = 24, append: bool = False) -> None:
-        super().__init__(SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason))
+        super().__init__(
+            SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason)
+        )
         self.launch = launch
         self.successor: ProcessSession | None = None
         """The session that `restarted` made of this one."""
         self.log: Path | None = None
         """Where the script's output goes after `close(detach=True)`."""
         self.ended_itself = False
-        """Whether the script's end came before `close` was asked for."""
+        """Whether the script ended by itself: before `close`, or let go there from its last stop."""
+        self._over = False
         self._size = (columns, rows)
         self._append = append
         self._master: int | None = None
@@ -287,6 +295,8 @@ class ProcessSession(Session):
     async def close(self, *, detach: bool = False) -> None:
         """End the script with all its processes, or let it run on bare; free everything. Safe to call twice.
 
+        A script held at its last stop (finished, or post-mortem) has only its end to run, and runs that: it writes
+        out its files and exits with its own code.
         With `detach` its output goes on into the file `log`. Takes at most about twice `ending.GRACE`.
         """
         if self._closing is None:
@@ -297,12 +307,29 @@ class ProcessSession(Session):
         if detach and self.pid is not None and not self._ended.is_set():
             await self._detach()
         elif self.pid is not None:
+            await self._let_end()
             await ending.end_family(self.pid, self._ended)
             if self._finishing is not None:
                 await self._finishing
         if self._finishing is None:
             self.finish()  # never started, detached, or stuck in the kernel: no end will be told
         self._free_terminal()
+
+    def resume(self, action: m.Action) -> None:
+        """Let the stopped script go on; see `Session.resume`."""
+        last = self.stop is not None and self.stop.reason in LAST_STOPS
+        super().resume(action)
+        self._over = last
+
+    async def _let_end(self) -> None:
+        """Give a script that is at its last stop, or beyond it, the time to end."""
+        if self.stop is not None and self.stop.reason in LAST_STOPS:
+            with suppress(SessionClosedError):
+                self.resume(m.Action.CONTINUE)
+        if self._over:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), ending.GRACE)
+                self.ended_itself = True
 
     async def _detach(self) -> None:
         if self._keeper is None:

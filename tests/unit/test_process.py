@@ -51,7 +51,9 @@ async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.chdir(tmp_path)
     made: list[ProcessSession] = []
 
-    def build(code: str, *arguments: str, on_detach: str = "end", output: Path | None = None) -> ProcessSession:
+    def build(
+        code: str, *arguments: str, on_detach: str = "end", output: Path | None = None
+    ) -> ProcessSession:
         (tmp_path / "script.py").write_text(textwrap.dedent(code))
         launch = Launch(
             Interpreter(sys.executable, "for the test"),
@@ -102,7 +104,9 @@ async def test_a_terminal_of_its_own(make: Make) -> None:
         "a b",
     )
     await session.start()
-    assert printed(await everything(session)) == ("[True, True, True] True\n(100, 30) ['--help', 'a b'] True\n")
+    assert printed(await everything(session)) == (
+        "[True, True, True] True\n(100, 30) ['--help', 'a b'] True\n"
+    )
 
 
 async def test_what_is_new_in_the_environment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +259,29 @@ async def test_closing_lets_the_script_clean_up(make: Make) -> None:
     await until_printed(session, "ready")
     await session.close()
     assert session.exited == Exited(7)
+
+
+async def test_closing_at_the_last_stop_lets_the_script_end(make: Make, tmp_path: Path) -> None:
+    code = f"""
+    {textwrap.indent(AGENT, "    ").strip()}
+    from stepdbg.protocol.records import StopReason, StopRecord
+    table = open("table.csv", "w")
+    table.write("not flushed yet")
+    line.sendall(talk.send(m.Stopped(StopRecord(
+        number=1, reason=StopReason.FINISHED, iteration=1, micro_batch=1, just_ran=(), next=None, inside=(), rail=(),
+        loss=None, stack=(), here=None, thread="", elapsed=0.0, rate=None, exception=None, note=""))))
+    if heard() is not None:
+        sys.exit(3)
+    """
+    session = make(code)
+    await session.start()
+    async with asyncio.timeout(30):
+        async for event in session.events():
+            if isinstance(event, m.Stopped):
+                break
+    await session.close()
+    assert (tmp_path / "table.csv").read_text() == "not flushed yet"
+    assert (session.exited, session.ended_itself) == (Exited(3), True)
 
 
 async def test_closing_before_the_start(make: Make) -> None:
