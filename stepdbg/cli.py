@@ -123,9 +123,7 @@ def parse(argv: Sequence[str]) -> Arguments:
             raise UsageError(f"{name} needs a value: {name} {form}")
         apply(result, value)
     if result.target is None:
-        raise UsageError(
-            "no script given; write stepdbg SCRIPT, stepdbg -m MODULE or stepdbg demo (--help tells more)"
-        )
+        raise UsageError("no script given; write stepdbg SCRIPT, stepdbg -m MODULE or stepdbg demo (--help tells more)")
     if result.target == "demo" and not result.module:
         result.demo, result.target = True, words.pop(0) if words else None
     result.rest = tuple(words)
@@ -269,11 +267,7 @@ def _check_script(target: str) -> None:
         near = ""
         if path.parent.is_dir():
             hint = nearest(path.name, [p.name for p in path.parent.iterdir() if p.suffix == ".py"])
-            near = (
-                hint.replace("you mean ", f"you mean {path.parent}{os.sep}")
-                if path.parent != Path()
-                else hint
-            )
+            near = hint.replace("you mean ", f"you mean {path.parent}{os.sep}") if path.parent != Path() else hint
         raise UsageError(f"{target}: no such file{near}")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{target}: not readable")

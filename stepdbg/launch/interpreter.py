@@ -127,9 +127,7 @@ def _default(module: str | None) -> tuple[Interpreter, _Found | None]:
     if found is None or not found.torch:
         where = ", ".join([*tried, sys.executable])
         raise UsageError(f"no Python with torch found (looked at {where}); name one with --python PATH")
-    reason = (
-        "stepdbg's own: `python` on your PATH has no torch" if tried else "stepdbg's own: no `python` on PATH"
-    )
+    reason = "stepdbg's own: `python` on your PATH has no torch" if tried else "stepdbg's own: no `python` on PATH"
     return Interpreter(sys.executable, reason), found
 
 
@@ -138,9 +136,7 @@ def _requested(name: str) -> str:
     if os.sep not in name:
         path = shutil.which(name)
         if path is None:
-            raise UsageError(
-                f"--python {name}: no such command on PATH; give a path such as .venv/bin/python"
-            )
+            raise UsageError(f"--python {name}: no such command on PATH; give a path such as .venv/bin/python")
         return path
     candidate = Path(name).expanduser()
     if candidate.is_dir():
@@ -157,13 +153,9 @@ def _requested(name: str) -> str:
 def _check(found: _Found, path: str, what: str) -> None:
     if found.version < OLDEST:
         have = ".".join(map(str, found.version))
-        raise UsageError(
-            f"{what}: Python {have}; scripts need Python {OLDEST[0]}.{OLDEST[1]} or newer under stepdbg"
-        )
+        raise UsageError(f"{what}: Python {have}; scripts need Python {OLDEST[0]}.{OLDEST[1]} or newer under stepdbg")
     if not found.torch:
-        raise UsageError(
-            f"{what}: has no torch; install it there ({path} -m pip install torch) or name another"
-        )
+        raise UsageError(f"{what}: has no torch; install it there ({path} -m pip install torch) or name another")
 
 
 def _check_module(found: _Found | None, module: str, path: str) -> None:
@@ -171,17 +163,15 @@ def _check_module(found: _Found | None, module: str, path: str) -> None:
     if what == "missing":
         raise UsageError(f"-m {module}: no module of that name for {path} in {Path.cwd()}")
     if what == "package without __main__":
-        raise UsageError(
-            f"-m {module}: a package without __main__.py; name a module in it (-m {module}.NAME)"
-        )
+        raise UsageError(f"-m {module}: a package without __main__.py; name a module in it (-m {module}.NAME)")
 
 
 def _is_own(path: str) -> bool:
     """Whether `path` is the interpreter and environment that runs us: the same file, in the same folder."""
     own = sys.executable
-    return os.path.realpath(path) == os.path.realpath(own) and os.path.realpath(
-        Path(path).parent
-    ) == os.path.realpath(Path(own).parent)
+    return os.path.realpath(path) == os.path.realpath(own) and os.path.realpath(Path(path).parent) == os.path.realpath(
+        Path(own).parent
+    )
 
 
 def _probe(path: str, module: str | None) -> _Found | None:

@@ -89,9 +89,7 @@ class ProcessSession(Session):
     """One run of a script in its own process. `start` it inside the event loop that consumes its events."""
 
     def __init__(self, launch: Launch, *, columns: int = 80, rows: int = 24, append: bool = False) -> None:
-        super().__init__(
-            SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason)
-        )
+        super().__init__(SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason))
         self.launch = launch
         self.successor: ProcessSession | None = None
         """The session that `restarted` made of this one."""

@@ -63,9 +63,7 @@ def test_modules_of_the_users_do_not_get_in_our_way(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the user')")
     root = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "stepdbg", "--python", sys.executable, "-m", "missing"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True)
     assert (done.returncode, "the user" in done.stderr) == (2, False), done.stderr
 
 

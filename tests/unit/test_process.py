@@ -51,9 +51,7 @@ async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.chdir(tmp_path)
     made: list[ProcessSession] = []
 
-    def build(
-        code: str, *arguments: str, on_detach: str = "end", output: Path | None = None
-    ) -> ProcessSession:
+    def build(code: str, *arguments: str, on_detach: str = "end", output: Path | None = None) -> ProcessSession:
         (tmp_path / "script.py").write_text(textwrap.dedent(code))
         launch = Launch(
             Interpreter(sys.executable, "for the test"),
@@ -104,9 +102,7 @@ async def test_a_terminal_of_its_own(make: Make) -> None:
         "a b",
     )
     await session.start()
-    assert printed(await everything(session)) == (
-        "[True, True, True] True\n(100, 30) ['--help', 'a b'] True\n"
-    )
+    assert printed(await everything(session)) == ("[True, True, True] True\n(100, 30) ['--help', 'a b'] True\n")
 
 
 async def test_what_is_new_in_the_environment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
