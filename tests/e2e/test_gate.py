@@ -9,7 +9,7 @@ import pytest
 from runs import Result, bare, debugged
 from scripts_found import Script, all_scripts
 
-FRAMEWORKS = ("transformers", "accelerate", "lightning")
+FRAMEWORKS = ("transformers", "accelerate", "lightning", "keras")
 
 
 def _parameters() -> list[object]:
