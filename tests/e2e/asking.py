@@ -83,7 +83,12 @@ async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -
 
 
 async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
-    queries: list[m.Query] = [m.GetGraph(0, count=500), m.GetParameters(0), m.GetMemory(0), m.GetParameters(0, pattern="*")]
+    queries: list[m.Query] = [
+        m.GetGraph(0, count=500),
+        m.GetParameters(0),
+        m.GetMemory(0),
+        m.GetParameters(0, pattern="*"),
+    ]
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
     for query in queries:
         await _one(session, query, stop, asked)

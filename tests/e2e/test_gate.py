@@ -12,19 +12,21 @@ from scripts_found import Script, all_scripts
 FRAMEWORKS = ("transformers", "accelerate", "lightning", "keras")
 
 
+def marks_of(script: Script) -> list[pytest.MarkDecorator]:
+    """The markers that the script's header asks for."""
+    marks = [pytest.mark.timeout(int(2 * script.timeout) + 60)]
+    if "slow" in script.flags:
+        marks.append(pytest.mark.slow)
+    if "frameworks" in script.flags:
+        missing = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
+        marks += [pytest.mark.frameworks, pytest.mark.skipif(bool(missing), reason=f"without {missing}")]
+    if script.skip:
+        marks.append(pytest.mark.skip(reason=script.skip))
+    return marks
+
+
 def _parameters() -> list[object]:
-    result = []
-    for script in all_scripts():
-        marks = [pytest.mark.timeout(int(2 * script.timeout) + 60)]
-        if "slow" in script.flags:
-            marks.append(pytest.mark.slow)
-        if "frameworks" in script.flags:
-            missing = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]
-            marks += [pytest.mark.frameworks, pytest.mark.skipif(bool(missing), reason=f"without {missing}")]
-        if script.skip:
-            marks.append(pytest.mark.skip(reason=script.skip))
-        result.append(pytest.param(script, id=script.name, marks=marks))
-    return result
+    return [pytest.param(script, id=script.name, marks=marks_of(script)) for script in all_scripts()]
 
 
 @pytest.mark.parametrize("script", _parameters())

@@ -1,6 +1,6 @@
 """No optimizer and no backward(): torch.autograd.grad and arithmetic on p.data."""
 
-# e2e: keys="n n n n c"
+# e2e: keys="n n n n c" slow
 
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 """torch.utils.checkpoint, with dropout: forward runs again inside backward, both ways of doing it."""
 
-# e2e: keys="n n n n n i c"
+# e2e: keys="n n n n n i c" slow
 
 import torch
 from torch import nn

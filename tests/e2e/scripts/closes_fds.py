@@ -1,6 +1,6 @@
 """Closes every file descriptor that it inherited, as programs do that become daemons; then trains."""
 
-# e2e: no-phases
+# e2e: no-phases slow
 
 import os
 

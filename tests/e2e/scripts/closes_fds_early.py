@@ -1,7 +1,7 @@
 """Closes every file descriptor that it inherited before it imports torch."""
 
 # ruff: noqa: E402
-# e2e: no-phases
+# e2e: no-phases slow
 
 import os
 

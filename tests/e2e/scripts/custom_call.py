@@ -1,6 +1,6 @@
 """A module with a __call__ of its own, and one that is called through .forward()."""
 
-# e2e: keys="n n n n i c"
+# e2e: keys="n n n n i c" slow
 
 import torch
 from torch import nn

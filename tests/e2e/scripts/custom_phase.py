@@ -1,6 +1,6 @@
 """Phases that the script names itself: as a block, as a decorator, and one that raises."""
 
-# e2e: keys="n n n n i c"
+# e2e: keys="n n n n i c" slow
 
 import torch
 from torch import nn

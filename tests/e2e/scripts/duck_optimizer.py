@@ -1,6 +1,6 @@
 """An optimizer that is no torch.optim.Optimizer, and gradients of torch.func that no tensor ever holds."""
 
-# e2e: keys="n n n c"
+# e2e: keys="n n n c" slow
 
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 """Losses of every make: functional ones, plain arithmetic, a sum of both, and one without any module."""
 
-# e2e: keys="n n n n n n i i c"
+# e2e: keys="n n n n n n i i c" slow
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,6 @@
 """TorchScript and torch.fx of a model, each then trained, and the code that was captured."""
 
-# e2e: keys="n n n i i c" timeout=90
+# e2e: keys="n n n i i c" timeout=90 slow
 
 import warnings
 

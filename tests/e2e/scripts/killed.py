@@ -1,6 +1,6 @@
 """Ends itself by SIGTERM, which it does not handle: the exit status is a signal's."""
 
-# e2e: exit=143 keys="n n c"
+# e2e: exit=143 keys="n n c" slow
 
 import os
 import signal

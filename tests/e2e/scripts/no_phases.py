@@ -1,6 +1,6 @@
 """Imports torch and does sums, with no phase of a training loop."""
 
-# e2e: no-phases
+# e2e: no-phases slow
 
 import torch
 

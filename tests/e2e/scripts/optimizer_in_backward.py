@@ -1,6 +1,6 @@
 """One optimizer a parameter, stepping inside backward from hooks."""
 
-# e2e: keys="n n n n n c"
+# e2e: keys="n n n n n c" slow
 
 import torch
 from torch import nn

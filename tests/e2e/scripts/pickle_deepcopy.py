@@ -1,6 +1,6 @@
 """Copies and pickles of everything in the loop, in its middle, go on training and agree with the original."""
 
-# e2e: keys="n n n n i i c"
+# e2e: keys="n n n n i i c" slow
 
 import copy
 import io

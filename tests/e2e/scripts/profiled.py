@@ -1,6 +1,6 @@
 """The script profiles its own loop with cProfile: the profiler stays on and counts its functions right."""
 
-# e2e: keys="n n n i c"
+# e2e: keys="n n n i c" slow
 
 import cProfile
 import pstats

@@ -1,6 +1,6 @@
 """A submodule raises in its forward (caught, traceback printed), then a loss raises and nobody catches it."""
 
-# e2e: exit=1 raises keys="n n c"
+# e2e: exit=1 raises keys="n n c" slow
 
 import traceback
 

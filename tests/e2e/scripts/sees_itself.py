@@ -1,6 +1,6 @@
 """What the script can see of how it runs is what it sees bare: path, environment, flags, threads, signals."""
 
-# e2e: args="--flag -x 'a b'" keys="n n c"
+# e2e: args="--flag -x 'a b'" keys="n n c" slow
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """The script traces its own calls with sys.settrace: what it counts is what it counts bare."""
 
-# e2e: keys="n n n i c"
+# e2e: keys="n n n i c" slow
 
 import sys
 from collections import Counter

@@ -1,7 +1,7 @@
 """The classic mistake: a module of one's own is called as one that torch needs, so that importing torch fails."""
 
 # ruff: noqa: E402
-# e2e: exit=1 raises
+# e2e: exit=1 raises slow
 
 import sys
 

@@ -1,5 +1,7 @@
 """Has modules of its own called as the standard library's in its folder, and puts those back for torch."""
 
+# e2e: slow
+
 # ruff: noqa: E402
 
 import sys

@@ -1,6 +1,6 @@
 """Looking must not touch: reading a spectral norm's weight iterates it, lazy layers have no shape yet."""
 
-# e2e: keys="n n n n i c"
+# e2e: keys="n n n n i c" slow
 
 import torch
 from torch import nn

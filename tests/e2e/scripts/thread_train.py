@@ -1,6 +1,6 @@
 """Training runs in a thread named "trainer"; the main thread waits for it."""
 
-# e2e: keys="n n n i c"
+# e2e: keys="n n n i c" slow
 
 import threading
 

@@ -1,6 +1,6 @@
 """A warm-up for each iteration, a plateau scheduler for each epoch, and a chained one."""
 
-# e2e: keys="n n n n n i c"
+# e2e: keys="n n n n n i c" slow
 
 import torch
 from torch import nn

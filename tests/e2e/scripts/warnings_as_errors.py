@@ -1,6 +1,6 @@
 """Every warning is an error: nothing of ours may warn inside the script."""
 
-# e2e: keys="n n n n i c"
+# e2e: keys="n n n n i c" slow
 
 import warnings
 

@@ -1,6 +1,6 @@
 """Warnings name the line which caused them: file and line must be the script's, as in a bare run."""
 
-# e2e: keys="n n n i c"
+# e2e: keys="n n n i c" slow
 
 import warnings
 from pathlib import Path
