@@ -196,7 +196,9 @@ class StatusLine(Widget, can_focus=False):
         if stop.inside:
             inside = " › ".join(upcoming(run, stop.rail) for run in stop.inside)
             parts.append(Content.styled(f"inside {inside}", DIM))
-        just = ", ".join(ran(run, stop.rail) for run in stop.just_ran) or "nothing yet"
+        ran_free = stop.reason is StopReason.FINISHED and stop.rail
+        nothing = "not recorded" if ran_free else "nothing yet"
+        just = ", ".join(ran(run, stop.rail) for run in stop.just_ran) or nothing
         parts.append(Content.assemble(("just ran: ", DIM), just))
         if stop.next is not None:
             parts.append(Content.assemble(("next: ", DIM), (f"▶ {upcoming(stop.next, stop.rail)}", NOW)))

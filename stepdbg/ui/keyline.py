@@ -85,7 +85,8 @@ class KeyLine(Widget, can_focus=False):
             for key in self.keys
             if not (narrow and all(action in self.spared for _key, action, _enabled in key.shown))
         ]
-        return Content(" ").join([Content(""), *parts])
+        wide = sum(part.cell_length + 2 for part in parts) + 1 <= self.size.width
+        return Content.assemble(" ", Content("  " if wide else " ").join(parts))
 
     @staticmethod
     def _part(key: Key) -> Content:
@@ -96,4 +97,4 @@ class KeyLine(Widget, can_focus=False):
         word = Content.styled(f" {key.word}", "" if key.enabled else "dim")
         if len(key.shown) == 1:
             word = word.stylize(f"@click={key.shown[0][1]}")
-        return Content("").join([*parts, word, Content(" ")])
+        return Content("").join([*parts, word])

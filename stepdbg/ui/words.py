@@ -13,7 +13,7 @@ from stepdbg.protocol.records import LossValue, Phase, PhaseRun, RailStep
 from stepdbg.ui import format as fmt
 
 NOW = "bold $accent"
-DIM = "$foreground 65%"
+DIM = "$foreground 72%"
 FAILED = "bold $error"
 
 _BY_SUBJECT = frozenset({Phase.FORWARD, Phase.CUSTOM, Phase.DATA})

@@ -128,7 +128,7 @@ async def test_the_script_is_told_the_size():
         sizes = [(m.columns, m.rows) for m in app.said if isinstance(m, ConsoleResized)]
         assert sizes[0][0] + 10 == sizes[-1][0]
         assert sizes[0][1] + 3 == sizes[-1][1]
-        assert sizes[-1] == tuple(app.pane.output.size)
+        assert sizes[-1] == tuple(app.pane.output.scrollable_size)
 
 
 async def test_lines_and_control_keys_go_to_the_script():

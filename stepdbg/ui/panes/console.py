@@ -104,7 +104,7 @@ line that contains the text.
         self.call_after_refresh(self._take_size)
 
     def _take_size(self) -> None:
-        size = self.output.size
+        size = self.output.scrollable_size
         now = (size.width, size.height)
         if now != self._console_size and size.width > 0 and size.height > 0:
             self._console_size = now

@@ -112,6 +112,8 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
     def _why_no_rows(self, tree: GraphTree) -> str:
         if tree.page.recorded_at is None:
             note = tree.page.note.rstrip(".")
+            if note.startswith("no graph"):
+                return f"{note[0].upper()}{note[1:]}."
             return f"No graph: {note}." if note else "No graph: the script has not reached a forward yet."
         return f"Nothing in the graph matches “{tree.pattern}”."
 

@@ -34,7 +34,7 @@ class Pane(Widget):
         border: round $border-blurred;
         border-title-align: left;
         border-title-color: $foreground 80%;
-        border-subtitle-color: $foreground 60%;
+        border-subtitle-color: $foreground 75%;
         padding: 0;
         overflow: hidden;
     }

@@ -30,7 +30,7 @@ class RecordedPane(Pane):
     DEFAULT_CSS = """
     RecordedPane > .pane--sentence { height: auto; padding: 0 1; color: $foreground 70%; display: none; }
     RecordedPane.-sentence > .pane--sentence { display: block; }
-    RecordedPane.-stale > .pane--content { opacity: 65%; }
+    RecordedPane.-stale > .pane--content { opacity: 75%; }
     """
 
     QUERY: type[Query] | None = None

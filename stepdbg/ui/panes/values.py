@@ -17,7 +17,7 @@ from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList
 from stepdbg.ui.widgets.tensor_view import Lines, Origin, beside, cell_lines, columns_across, tensor_lines
 
-SIDE_BY_SIDE = 64
+SIDE_BY_SIDE = 60
 """Columns from which value and gradient stand side by side."""
 ROWS, COLUMNS = 64, 32
 """Cells asked for at a time; scrolling inside them asks for nothing."""
@@ -165,6 +165,10 @@ the ends.
 
     def on_mount(self) -> None:
         self.watch(self.body, "origin", self._ask_for_cells, init=False)
+
+    def on_resize(self) -> None:
+        # Once the body has its new size too.
+        self.call_after_refresh(self._ask_for_cells)
 
     def watch_selected(self) -> None:
         self.update_pane()

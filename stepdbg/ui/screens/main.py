@@ -32,6 +32,9 @@ from stepdbg.ui.prompt import PromptBar
 WIDE = (100, 30)
 """Columns and rows from which the panes stand side by side."""
 
+LEAST_ROWS = 4
+"""Parameters that there is room for, however few there are."""
+
 LEFT: tuple[type[Pane], ...] = (GraphPane, SourcePane, ConsolePane)
 RIGHT: tuple[type[Pane], ...] = (ParametersPane, ValuesPane, MemoryPane)
 ALL_PANES: tuple[type[Pane], ...] = (*LEFT, *RIGHT, RailPane)
@@ -96,6 +99,8 @@ class MainScreen(Screen[None]):
         self.searched: Pane | None = None
         """The pane in which a search is in force."""
         self._before_prompt: Widget | None = None
+        self._parameters = 0
+        """How many there were when last they were counted."""
 
     def compose(self) -> ComposeResult:
         """Header, rail, status, tabs, two columns of panes, prompt, footer."""
@@ -178,6 +183,19 @@ class MainScreen(Screen[None]):
         """Side by side or one at a time, as the new size allows; panes, focus and selection stay."""
         self._lay_out()
 
+    def watch_view(self) -> None:
+        """A short list of parameters leaves its room to the values."""
+        recorded = self.view.looking_at if self.view is not None else None
+        listing = recorded.parameters if recorded is not None else None
+        if listing is not None and listing.everything != self._parameters:
+            self._parameters = listing.everything
+            self._share_rows()
+
+    def _share_rows(self) -> None:
+        rows, frame = self._parameters, 3  # two borders and the header of the table
+        pane = self.pane(ParametersPane.NUMBER)
+        pane.styles.max_height = None if self.single or not rows else max(rows, LEAST_ROWS) + frame
+
     def watch_current(self) -> None:
         """Only the current pane is on screen when one has all the room."""
         if self.is_mounted:
@@ -194,5 +212,6 @@ class MainScreen(Screen[None]):
             pane.set_class(pane is current, "-current")
         for column in self.query(".column"):
             column.set_class(column in current.ancestors, "-current")
+        self._share_rows()
         self.set_class(self.single, "-single")
         self.set_class(self.single and self.current == RailPane.NUMBER, "-rail-only")

@@ -46,7 +46,7 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         scrollbar-size-vertical: 1;
         & > .line-list--header { color: $text-muted; text-style: italic; }
         & > .line-list--cursor { background: $boost; }
-        &:focus > .line-list--cursor { background: $block-cursor-background 30%; text-style: bold; }
+        &:focus > .line-list--cursor { background: $block-cursor-background 20%; text-style: bold; }
         & > .line-list--muted { color: $text-muted; }
         & > .line-list--guide { color: $text-disabled; }
         & > .line-list--name { color: $text-primary; }
@@ -161,6 +161,11 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         return self.rows.get(self.cursor)
 
     @property
+    def room(self) -> int:
+        """Columns beside the scrollbar."""
+        return self.scrollable_size.width
+
+    @property
     def page(self) -> int:
         """Rows that fit on screen."""
         return max(1, self.size.height - self._header_height)
@@ -228,6 +233,10 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
     def on_resize(self) -> None:
         self.redraw()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """The lines are longer or shorter by it."""
+        self.redraw()
+
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._styles.clear()
@@ -255,7 +264,7 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
     # ── lines ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.room
         if y < self._header_height and self.total:
             return self._strip([(" ", ""), *self.format_header()], width, "header")
         index = y - self._header_height + self.scroll_offset.y

@@ -62,10 +62,10 @@ class LineTable(LineList[Row]):
                 needed = min(len(column.cell(row)[0]), column.most) if at else self.name_width(row)
                 if needed:
                     self._natural[at] = max(self._natural[at], needed, len(column.title))
-        layout = (self.size.width, *self._natural)
+        layout = (self.room, *self._natural)
         if layout != self._laid_out_for:
             self._laid_out_for = layout
-            self._widths = self._fit(self.size.width - 1)
+            self._widths = self._fit(self.room - 1)
             self._strips.clear()
             self.refresh()
 

@@ -20,7 +20,7 @@ class SourceView(LineList[Content]):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"source-view--here"}
     DEFAULT_CSS = """
-    SourceView > .source-view--here { background: $accent 20%; color: $accent; text-style: bold; }
+    SourceView > .source-view--here { background: $accent 14%; color: $accent; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "shift(-8)", "Left", show=False),

@@ -57,7 +57,7 @@ class TerminalView(ScrollView, can_focus=True):
     """Shows a terminal; `changed` is called whenever it has drawn something."""
 
     DEFAULT_CSS = """
-    TerminalView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    TerminalView { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; overflow-y: scroll; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,ctrl+k", "scroll_up", "Up", show=False),
@@ -95,7 +95,7 @@ class TerminalView(ScrollView, can_focus=True):
         self._strips.clear()
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.scrollable_size.width
         index = y + self.scroll_offset.y
         if index >= self.terminal.scrolled:  # on the screen: may still change
             return self._strip(index, width)
