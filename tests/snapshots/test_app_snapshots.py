@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import pkgutil
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
@@ -20,7 +19,6 @@ import stepdbg.agent
 from stepdbg.agent import frames, sources
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
-from stepdbg.ui.screens.help import HelpScreen
 
 TWO_NETS = DEMOS / "two_nets.py"
 RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
@@ -124,11 +122,3 @@ def test_light_theme(snap_compare: Compare, size: tuple[int, int]) -> None:
 def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert picture(snap_compare, before(Phase.STEP), WIDE)
-
-
-def test_help(snap_compare: Compare) -> None:
-    async def reach(driver: Driver) -> None:
-        await driver.press("question_mark")
-        await driver.until(lambda: isinstance(driver.app.screen, HelpScreen), "help is open")
-
-    assert picture(snap_compare, reach, WIDE)

@@ -14,7 +14,7 @@ from real_runs import NARROW, Driver, running
 from textual.binding import Binding
 
 from stepdbg.client.session import Exited
-from stepdbg.client.store import Status
+from stepdbg.client.store import ParameterList, Status
 from stepdbg.commands import COMMANDS, PANES, RESERVED_KEYS
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
@@ -206,8 +206,9 @@ async def quit_key(driver: Driver) -> None:
 async def focus(driver: Driver, number: str) -> Pane:
     pane = driver.app.main.pane(number)
     await driver.press(number)
-    await driver.until(lambda: pane.has_focus_within, f"pane {number} has the focus")
-    assert driver.app.main.current == number
+    await driver.until(
+        lambda: pane.has_focus_within and driver.app.main.current == number, f"pane {number} has the focus"
+    )
     return pane
 
 
@@ -356,15 +357,20 @@ async def rail_and_console_keys(driver: Driver) -> None:
 
 async def search_keys(driver: Driver) -> None:
     await focus(driver, "2")
-    await driver.settled()
+    await driver.press("end")
+    await driver.settled()  # all of them have been received
+    await driver.press("home")
     everything = driver.now.parameters
     assert everything is not None
-    matching = [row.name for row in everything.rows.values() if "bias" in row.name]
+    matching = [name for name in names(everything) if "bias" in name]
     assert 0 < len(matching) < everything.total
     await driver.press("slash", *"bias", "enter")
     await driver.until(lambda: pattern(driver) == "bias", "the search is answered")
-    assert driver.now.parameters is not None
-    assert [row.name for row in driver.now.parameters.rows.values()] == matching
+    await driver.settled()
+    found = driver.now.parameters
+    assert found is not None
+    assert (found.total, found.everything) == (len(matching), everything.everything)
+    assert names(found) == matching[: len(found.rows)]
     await driver.press("escape")
     await driver.until(lambda: pattern(driver) == "", "the search is taken back")
     assert driver.now.parameters is not None
@@ -420,6 +426,10 @@ def value_norms(driver: Driver) -> dict[str, float | None]:
     listing = driver.now.parameters
     assert listing is not None
     return {row.name: row.value_norm for row in listing.rows.values()}
+
+
+def names(listing: ParameterList) -> list[str]:
+    return [listing.rows[index].name for index in sorted(listing.rows)]
 
 
 def pattern(driver: Driver) -> str | None:

@@ -14,7 +14,7 @@ optimiser = torch.optim.SGD(net.parameters(), lr=0.5)
 x = torch.randn(32, 4)
 y = (x[:, :2].sum(1, keepdim=True) > x[:, 2:].sum(1, keepdim=True)).float()
 
-for iteration in range(40):
+for _ in range(40):
     optimiser.zero_grad()
     output = net(x)
     loss = criterion(output, y)
