@@ -257,13 +257,12 @@ class Control:
             elapsed=self._clock(),
             rate=loop.rate(),
             exception=exception,
-            note=self._note(reason, last is None),
+            note=self._note(reason),
+            ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
         )
 
-    def _note(self, reason: StopReason, after_free_run: bool) -> str:
+    def _note(self, reason: StopReason) -> str:
         loop = self.tracker.loop
-        if loop.partly_free and after_free_run:
-            return "The script ran free until here: what ran last was not recorded."
         if loop.order or loop.iteration > 1 or loop.over or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
             return ""
         seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"

@@ -83,8 +83,9 @@ class LossWatch:
                 self.inline = PhaseRun(Phase.LOSS, detail="inside the model")
             return
         inside = output is root
-        name = "inside the model" if inside else "inline"
-        if last is not None and last.phase is Phase.FORWARD:
+        # A root of several elements is no loss: the script has handed backward a gradient for it.
+        name = ("inside the model" if inside else "inline") if root.numel() == 1 else ""
+        if name and last is not None and last.phase is Phase.FORWARD:
             self.inline = PhaseRun(Phase.LOSS, detail=name)
         self.seen = Seen(weakref.ref(root), name, "output" if inside else "backward", station, self._place())
         self.outputs.append(self.seen.ref)

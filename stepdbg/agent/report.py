@@ -331,7 +331,7 @@ class Report:
                 ungraphed = ungraphed if ungraphed is not None else output
                 continue
             if output is loss and seen is not None:
-                return loss, "loss", seen.name
+                return loss, ("loss" if loss.numel() == 1 else "output"), seen.name
             return output, "output", ""
         return ungraphed, "output", ""
 

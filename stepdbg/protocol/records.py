@@ -136,7 +136,8 @@ class StopRecord:
     micro_batch: int
     """From 1, inside the iteration; 0 for unknown: part of this iteration ran free, where they are not counted."""
     just_ran: tuple[PhaseRun, ...]
-    """What ran since the boundary before this one, oldest first (forward, then an inline loss)."""
+    """What ran since the boundary before this one, oldest first (forward, then an inline loss). Empty at the first
+    stop, at the first one inside a phase, and where the script `ran_free` until here: not recorded."""
     next: PhaseRun | None
     """About to run; None at the end and after an exception."""
     inside: tuple[PhaseRun, ...]
@@ -156,6 +157,8 @@ class StopRecord:
     exception: ExceptionInfo | None = None
     note: str = ""
     """One sentence for the user, where there is something to say ("no phase of a training loop was seen")."""
+    ran_free: bool = False
+    """The script ran free until here: what ran last, and which phases of this iteration did, was not recorded."""
 
 
 @dataclass(frozen=True)

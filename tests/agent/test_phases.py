@@ -477,7 +477,7 @@ def test_a_pause_in_a_free_run_says_what_it_knows_and_what_not() -> None:
 
     stops = paused(train, visit)
     assert stops[0].reason is StopReason.PAUSE
-    assert stops[0].note == "The script ran free until here: what ran last was not recorded."
+    assert stops[0].ran_free
     assert stops[0].just_ran == ()
     for iteration, done in counts:
         # The step of this iteration may be done while the phase after it has not begun another.
