@@ -107,6 +107,10 @@ class Session(ABC):
     def resize_console(self, columns: int, rows: int) -> None:  # noqa: B027  (a session without a console has none)
         """Tell the script's terminal its size in characters."""
 
+    def hides_input(self) -> bool:
+        """Whether the script has turned echo off, as `getpass` does: what is typed must not be shown."""
+        return False
+
     def emit(self, event: Event) -> None:
         """Put a local event (Output, Exited …) into the stream."""
         if isinstance(event, Exited):

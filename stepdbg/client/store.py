@@ -92,6 +92,8 @@ class View:
     """Index into `history` while an earlier stop is looked at; None for the present."""
     sources: Mapping[str, SourceText] = field(default_factory=dict)
     """By file, as asked for in this run."""
+    pausing: bool = False
+    """A pause was asked for, and the script has not reached a boundary since."""
     exited: Exited | None = None
     lost: str | None = None
     """Why the connection to the script went, while its end was not known yet; "" for no reason given."""
@@ -124,7 +126,7 @@ def apply_event(view: View, event: Event) -> View:
         return replace(view, hello=event, status=Status.RUNNING)
     if isinstance(event, m.Stopped):
         history = (*view.history, Recorded(event.stop))[-HISTORY:]
-        return replace(view, status=Status.STOPPED, history=history, shown=None, progress=None)
+        return replace(view, status=Status.STOPPED, history=history, shown=None, progress=None, pausing=False)
     if isinstance(event, m.Continued):
         return replace(view, status=Status.RUNNING, shown=None)
     if isinstance(event, m.Progress):
@@ -132,7 +134,7 @@ def apply_event(view: View, event: Event) -> View:
     if isinstance(event, m.Warned):
         return replace(view, notices=(*view.notices, event.text)[-50:])
     if isinstance(event, Exited):
-        return replace(view, status=Status.ENDED, exited=event, progress=None)
+        return replace(view, status=Status.ENDED, exited=event, progress=None, pausing=False)
     if isinstance(event, ConnectionLost):
         status = view.status if view.status is Status.ENDED else Status.RUNNING
         return replace(view, status=status, lost=event.reason)
@@ -151,6 +153,11 @@ def apply_failure(view: View, stop: int, query: m.Query, error: str) -> View:
     """The view after `query` could not be answered: the pane concerned says why."""
     name = type(query).__name__
     return _update(view, stop, lambda recorded: replace(recorded, failed=_with(recorded.failed, name, error)))
+
+
+def apply_pause(view: View) -> View:
+    """The view after a pause was asked for; it stays so until the next stop."""
+    return replace(view, pausing=view.status is Status.RUNNING)
 
 
 def apply_rss(view: View, stop: int, rss: int | None) -> View:

@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import termios
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -193,6 +194,16 @@ class ProcessSession(Session):
             raise SessionClosedError("the script has ended: nothing reads its input")
         self._input += data
         self._write_ready()
+
+    def hides_input(self) -> bool:
+        """Whether the script's terminal is in line mode without echo, as `getpass` sets it."""
+        if self._master is None:
+            return False
+        try:
+            mode = termios.tcgetattr(self._master)[3]
+        except termios.error:
+            return False
+        return bool(mode & termios.ICANON) and not mode & termios.ECHO
 
     def resize_console(self, columns: int, rows: int) -> None:
         """Tell the script's terminal its size in characters; before the start, that it begins with."""

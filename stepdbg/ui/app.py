@@ -160,7 +160,9 @@ class StepdbgApp(App[Exited | None]):
                 self._state.show()
 
     def _feed_console(self, data: bytes) -> None:
-        self.main.query_one(ConsolePane).feed(data)
+        console = self.main.query_one(ConsolePane)
+        console.feed(data)
+        console.input.password = self._session.hides_input()
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """Tell warnings as they come; keys that cannot be used now are greyed out."""
@@ -293,6 +295,7 @@ class StepdbgApp(App[Exited | None]):
         """Ask for a stop at the next boundary."""
         try:
             self._session.pause()
+            self._state.change(store.apply_pause)
         except SessionClosedError as error:
             self.notify(str(error), severity="warning", markup=False)
 

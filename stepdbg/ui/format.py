@@ -6,6 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 ELLIPSIS = "…"
 MINUS = "−"
@@ -94,16 +96,30 @@ def shape(dimensions: Sequence[int] | None) -> str:
 
 def tail(text: str, width: int) -> str:
     """`text` in at most `width` columns, cut at the left: the end of a dotted name is what tells."""
-    if len(text) <= width:
+    if columns(text) <= width:
         return text
-    return ELLIPSIS + text[len(text) - width + 1 :] if width > 1 else ELLIPSIS[:width]
+    kept = text
+    while kept and columns(kept) > width - 1:
+        kept = kept[1:]
+    return ELLIPSIS + kept if width > 0 else ""
 
 
 def head(text: str, width: int) -> str:
     """`text` in at most `width` columns, cut at the right."""
-    if len(text) <= width:
+    if columns(text) <= width:
         return text
-    return text[: width - 1] + ELLIPSIS if width > 0 else ""
+    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS if width > 0 else ""
+
+
+def columns(text: str) -> int:
+    """Columns that `text` takes on a terminal: two for each wide character."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """`text` filled up to `width` columns, at its left if it stands at the right."""
+    fill = " " * (width - columns(text))
+    return fill + text if right else text + fill
 
 
 def sparkline(values: Sequence[float | None], width: int) -> str:

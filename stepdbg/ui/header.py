@@ -186,8 +186,10 @@ class StatusLine(Widget, can_focus=False):
         if view.status is Status.STARTING:
             why = f" ({view.info.python_reason})" if view.info.python_reason else ""
             return Content(f"starting python, waiting for import torch · {view.info.python}{why}")
-        if view.progress is not None and view.progress.phase:
+        if view.progress is not None and view.progress.phase and not view.pausing:
             return Content(f"running… now in {view.progress.phase} · p pauses")
+        if view.pausing:
+            return Content("pausing at the next boundary: when the phase that runs now is over")
         return Content("running… · p pauses")
 
     @staticmethod
@@ -196,8 +198,7 @@ class StatusLine(Widget, can_focus=False):
         if stop.inside:
             inside = " › ".join(upcoming(run, stop.rail) for run in stop.inside)
             parts.append(Content.styled(f"inside {inside}", DIM))
-        ran_free = stop.reason is StopReason.FINISHED and stop.rail
-        nothing = "not recorded" if ran_free else "nothing yet"
+        nothing = "not recorded, it ran free" if stop.ran_free else "nothing yet"
         just = ", ".join(ran(run, stop.rail) for run in stop.just_ran) or nothing
         parts.append(Content.assemble(("just ran: ", DIM), just))
         if stop.next is not None:
@@ -213,6 +214,8 @@ class StatusLine(Widget, can_focus=False):
         if view.shown is not None:
             ago = f"{fmt.plural(view.ago, 'stop')} ago (stop {stop.number})"
             lines.append(Content.styled(f" ◀ {ago}: values as recorded then, ] to return", NOW))
+        elif view.status is Status.ENDED and stop.reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
+            lines.append(Content.styled(f" the panes show stop {stop.number}, the last that was recorded", "italic"))
         elif view.status is not Status.STOPPED:
             return []
         if stop.exception is not None:

@@ -45,6 +45,7 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self._pattern = ""
+        self._followed = ""
         self._list: ParameterList | None = None
         self._ambiguous: frozenset[str] = frozenset()
         self.table: LineTable[ParameterRow] = LineTable(
@@ -98,6 +99,7 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         self.table.show({}, 0)
 
     def watch_selected(self) -> None:
+        self._followed = ""
         self._follow()
 
     def _follow(self) -> None:
@@ -105,6 +107,9 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         at_cursor = self.table.row_at_cursor
         if not self.selected or (at_cursor is not None and at_cursor.name == self.selected):
             return
+        if at_cursor is None and self.table.rows and self.selected == self._followed:
+            return  # the user has moved to a row that is still to come
+        self._followed = self.selected
         rows = self.table.rows.items()
         index = next((index for index, row in rows if row.name == self.selected), None)
         if index is not None:

@@ -59,7 +59,7 @@ class LineTable(LineList[Row]):
             if row is None:
                 continue
             for at, column in enumerate(self.columns):
-                needed = min(len(column.cell(row)[0]), column.most) if at else self.name_width(row)
+                needed = min(fmt.columns(column.cell(row)[0]), column.most) if at else self.name_width(row)
                 if needed:
                     self._natural[at] = max(self._natural[at], needed, len(column.title))
         layout = (self.room, *self._natural)
@@ -71,12 +71,12 @@ class LineTable(LineList[Row]):
 
     def name_width(self, row: Row) -> int:
         """Columns that the first cell of `row` would like to have."""
-        return len(self.columns[0].cell(row)[0])
+        return fmt.columns(self.columns[0].cell(row)[0])
 
     def name_spans(self, _index: int, row: Row, width: int) -> Spans:
         """The first cell of `row` in exactly `width` columns."""
         text, role = self.columns[0].cell(row)
-        return [(fmt.tail(text, width).ljust(width), role)]
+        return [(fmt.pad(fmt.tail(text, width), width), role)]
 
     @property
     def shown_columns(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class LineTable(LineList[Row]):
                 continue
             text, role = (column.title, "") if row is None else column.cell(row)
             text = fmt.head(text, columns)
-            spans.append((text.rjust(columns) if column.right else text.ljust(columns), role))
+            spans.append((fmt.pad(text, columns, right=column.right), role))
         return spans
 
     def _fit(self, width: int) -> list[int | None]:

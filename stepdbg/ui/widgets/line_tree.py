@@ -129,7 +129,7 @@ class LineTree(LineTable[AnyRow]):
     # ── the first column ────────────────────────────────────────────────────────────────────────────────────
 
     def name_width(self, row: AnyRow) -> int:
-        return 2 * row.depth + 2 + sum(len(text) for text, _role in self.label(row, 200))
+        return 2 * row.depth + 2 + sum(fmt.columns(text) for text, _role in self.label(row, 200))
 
     def name_spans(self, index: int, row: AnyRow, width: int) -> Spans:
         guides = self._guides.get(index, "  " * row.depth)
@@ -145,7 +145,7 @@ class LineTree(LineTable[AnyRow]):
         for text, role in self.label(row, max(room, 1)):
             shown = fmt.head(text, room - used)
             spans.append((shown, role))
-            used += len(shown)
+            used += fmt.columns(shown)
         spans.append((" " * max(room - used, 0), ""))
         return spans
 
