@@ -39,7 +39,7 @@ class phase(ContextDecorator):  # noqa: N801  (used as a function: `with stepdbg
     def _recreate_cm(self) -> phase:
         return phase(self.name)
 
-    def __enter__(self) -> phase:
+    def __enter__(self) -> phase:  # noqa: PYI034  (typing.Self is Python 3.11's)
         token = None
         if observer is not None:
             token = observer.enter_custom(self.name, sys._getframe(1))
