@@ -22,14 +22,11 @@ def _take_over() -> None:
         os.environ["PYTHONPATH"] = before
 
     # The name must be free for the next sitecustomize.
-    ours = sys.modules.pop("sitecustomize", None)
+    sys.modules.pop("sitecustomize", None)
     try:
+        # Where there is none, this raises what `site` silently takes for just that, and the name is taken out of
+        # `sys.modules` again: as in a bare run.
         import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        if error.name != "sitecustomize":
-            raise
-        if ours is not None:
-            sys.modules["sitecustomize"] = ours  # the import that is under way takes it from there at its end
     finally:
         if fd is not None and settings is not None:
             _load_agent(here, int(fd), settings)
