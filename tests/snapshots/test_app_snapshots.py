@@ -12,13 +12,14 @@ from typing import Any
 
 import psutil
 import pytest
-from real_runs import DEMOS, NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot
+from real_runs import DEMOS, NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot, running
 from textual.pilot import Pilot
 
 import stepdbg.agent
 from stepdbg.agent import frames, sources
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
+from stepdbg.ui.panes.source import SourcePane
 
 TWO_NETS = DEMOS / "two_nets.py"
 RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
@@ -122,3 +123,13 @@ def test_light_theme(snap_compare: Compare, size: tuple[int, int]) -> None:
 def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert picture(snap_compare, before(Phase.STEP), WIDE)
+
+
+@pytest.mark.xfail(reason="the text is centred before the stack below it has taken more rows")
+async def test_the_line_that_raised_is_on_screen() -> None:
+    async with running(RAISES) as driver:
+        await raised(driver)
+        stop = driver.stop
+        assert stop.here is not None
+        first, last = driver.app.main.query_one(SourcePane).text.window
+        assert first <= stop.stack[stop.here].line - 1 < last

@@ -93,6 +93,20 @@ def test_the_keys_kept_free_are_bound_nowhere() -> None:
     assert EVERY_KEY.isdisjoint(RESERVED_KEYS)
 
 
+@pytest.mark.xfail(reason="the pane goes back to the selected row when the page arrives")
+async def test_the_cursor_stays_on_a_row_that_had_to_be_received() -> None:
+    async with running("char_gpt", "--steps", "1", size=ROOMY) as driver:
+        await driver.step()
+        pane = await focus(driver, "2")
+        assert isinstance(pane, ParametersPane)
+        table = pane.table
+        await driver.until(lambda: table.total > len(table.rows) > 0, "some rows are here, others are not")
+        await driver.press("end")
+        await driver.settled()
+        assert len(table.rows) == table.total
+        assert table.cursor == table.total - 1
+
+
 # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
