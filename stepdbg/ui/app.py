@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import gc
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import psutil
@@ -22,7 +23,7 @@ from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import ParameterPage
+from stepdbg.protocol.records import ParameterPage, ParameterRow
 from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, Wanted
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
@@ -39,6 +40,15 @@ AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
 at the stop that follows. Others would do something to a phase that nobody has seen.
 """
+
+QUICK = 2**20
+"""Elements of a tensor whose statistics take no more than a few milliseconds."""
+
+
+def first_to_see(rows: Sequence[ParameterRow]) -> ParameterRow:
+    """What is selected before the user has chosen: the first parameter whose numbers take no time to read."""
+    small = (row for row in rows if row.shape is not None and math.prod(row.shape) <= QUICK)
+    return next(small, rows[0])
 
 
 def resident_bytes(pid: int) -> int | None:
@@ -203,7 +213,7 @@ class StepdbgApp(App[Exited | None]):
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
         if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:
-            self.selected = answer.rows[0].name  # there are numbers to see before anything is chosen
+            self.selected = first_to_see(answer.rows).name
         self._state.change(lambda view: store.apply_answer(view, stop, query, answer))
 
     def _unanswered(self, stop: int, query: m.Query, error: str) -> None:

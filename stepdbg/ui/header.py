@@ -215,7 +215,9 @@ class StatusLine(Widget, can_focus=False):
             ago = f"{fmt.plural(view.ago, 'stop')} ago (stop {stop.number})"
             lines.append(Content.styled(f" ◀ {ago}: values as recorded then, ] to return", NOW))
         elif view.status is Status.ENDED and stop.reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
-            lines.append(Content.styled(f" the panes show stop {stop.number}, the last that was recorded", "italic"))
+            lines.append(
+                Content.styled(f" the panes show stop {stop.number}, the last that was recorded", "italic")
+            )
         elif view.status is not Status.STOPPED:
             return []
         if stop.exception is not None:

@@ -32,13 +32,16 @@ class Requests:
         self._settled = settled
         """Called when nothing is under way any more."""
         self._under_way: dict[type[Any], _Asked] = {}
+        self._last: dict[type[Any], _Asked] = {}
+        """What was answered last, of each kind."""
         self._waiting: dict[type[Any], _Asked] = {}
 
     def note(self, stop: int, query: m.Query) -> bool:
         """Note a question about that stop. True: nothing of its kind is under way, so await `ask` for it."""
         kind, asked = type(query), _Asked(stop, query)
         busy = self._under_way.get(kind)
-        if busy == asked:
+        if asked in (busy, self._last.get(kind) if busy is None else None):
+            # The answer is on its way to the screen: the question was put before its answer could be seen there.
             self._waiting.pop(kind, None)
             return False
         self._waiting[kind] = asked
@@ -50,7 +53,7 @@ class Requests:
             present = self._session.stop
             if present is None or present.number != asked.stop:
                 continue
-            self._under_way[kind] = asked
+            self._under_way[kind] = self._last[kind] = asked
             try:
                 answer = await self._session.request(asked.query)
             except RequestError as error:

@@ -8,7 +8,7 @@ from stepdbg.client.store import Recorded
 from stepdbg.protocol.messages import GetMemory, GetParameters, GetValues
 from stepdbg.protocol.records import TensorStats
 from stepdbg.ui.panes.memory import MemoryPane, gradients_sentence
-from stepdbg.ui.panes.values import COLUMNS, ROWS, ValuesPane
+from stepdbg.ui.panes.values import COLUMNS, ROWS, SOME, ValuesPane
 from stepdbg.ui.widgets.tensor_view import row_label
 
 NAME = "net.0.weight"
@@ -89,7 +89,7 @@ async def test_asking_and_saying_why_not():
         assert sentence(app).startswith("No parameter selected")
         app.selected = NAME
         await pilot.pause()
-        first, then = GetParameters(0, 0, 1, ""), GetValues(0, NAME, 0, 0, ROWS, COLUMNS)
+        first, then = GetParameters(0, 0, SOME, ""), GetValues(0, NAME, 0, 0, ROWS, COLUMNS)
         assert app.wanted() == [first, then]
         app.view = view(Recorded(stop(4)), Recorded(stop()), shown=0)
         await pilot.pause()

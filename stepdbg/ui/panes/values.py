@@ -22,6 +22,8 @@ SIDE_BY_SIDE = 60
 ROWS, COLUMNS = 64, 32
 """Cells asked for at a time; scrolling inside them asks for nothing."""
 LEAST_ROWS = 4
+SOME = 20
+"""Parameters to select the first one from."""
 
 
 class ValuesBody(LineList[list[tuple[str, str]]]):
@@ -179,7 +181,7 @@ the ends.
     def show_stop(self, recorded: Recorded) -> str | None:
         if not self.selected:
             self.clear()
-            self.ask(GetParameters(0, 0, 1, ""))  # the app selects the first one
+            self.ask(GetParameters(0, 0, SOME, ""))  # the app selects one
             return "No parameter selected: choose one in the graph (1) or among the parameters (2)."
         self.set_subtitle(self.selected)
         record = recorded.values.get(self.selected)

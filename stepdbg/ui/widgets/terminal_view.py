@@ -78,7 +78,9 @@ class TerminalView(ScrollView, can_focus=True):
         at_end = self.scroll_offset.y >= self.virtual_size.height - self.size.height
         held = self.terminal.held
         if held != self.virtual_size.height:
-            self.virtual_size = Size(0, held)
+            # The scrollbar is always there, so a line more does not lay the screen out anew (which repaints it all).
+            self.set_reactive(TerminalView.virtual_size, Size(0, held))
+            self.vertical_scrollbar.window_virtual_size = held
         if at_end:
             self.scroll_to(y=max(0, held - self.size.height), animate=False, force=True)
         self.refresh()
