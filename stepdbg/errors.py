@@ -1,12 +1,12 @@
 """The exceptions of stepdbg.
 
-    StepdbgError
-    ├── UsageError            bad input: one line that names the mistake and the right form (exit code 2)
-    ├── ProtocolError
-    │   ├── LocalProtocolError    our side broke the rules: a bug of ours, nothing was sent
-    │   └── RemoteProtocolError   the other side did: the connection is of no more use
-    ├── RequestError          the agent answered a request with Failed; str() is its one line
-    └── SessionClosedError    the script or the connection to it is gone
+StepdbgError
+├── UsageError            bad input: one line that names the mistake and the right form (exit code 2)
+├── ProtocolError
+│   ├── LocalProtocolError    our side broke the rules: a bug of ours, nothing was sent
+│   └── RemoteProtocolError   the other side did: the connection is of no more use
+├── RequestError          the agent answered a request with Failed; str() is its one line
+└── SessionClosedError    the script or the connection to it is gone
 """  # noqa: D208  (a tree)
 
 from __future__ import annotations

@@ -9,9 +9,7 @@ from stepdbg.commands.command import Command
 from stepdbg.commands.registry import BY_NAME, COMMANDS
 from stepdbg.errors import UsageError
 
-_WORDS: dict[str, Command] = {
-    word: command for command in COMMANDS for word in (command.name, *command.aliases)
-}
+_WORDS: dict[str, Command] = {word: command for command in COMMANDS for word in (command.name, *command.aliases)}
 
 
 @dataclass(frozen=True)

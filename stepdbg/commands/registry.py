@@ -214,8 +214,7 @@ _SCREEN = (
         argument=Argument(
             "pane",
             "number or name of a pane",
-            tuple(number for number, _name, _content in PANES)
-            + tuple(name for _number, name, _content in PANES),
+            tuple(number for number, _name, _content in PANES) + tuple(name for _number, name, _content in PANES),
         ),
     ),
     Command(

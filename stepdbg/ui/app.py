@@ -276,9 +276,7 @@ class StepdbgApp(App[Exited | None]):
         """Every command, for the palette; those that need an argument open the prompt."""
         for command in COMMANDS:
             if command.argument is not None and command.argument.required:
-                yield SystemCommand(
-                    command.name, command.help, lambda c=command: self.open_prompt(f"{c.name} ")
-                )
+                yield SystemCommand(command.name, command.help, lambda c=command: self.open_prompt(f"{c.name} "))
             else:
                 yield SystemCommand(command.name, command.help, lambda c=command: self.run_command(c))
         yield SystemCommand("screenshot", "Save a picture of the screen as SVG.", self.deliver_screenshot)

@@ -81,9 +81,7 @@ def _number(value: float) -> str:
         return f"{mantissa}e{int(exponent)}"
     if size < 0.00995:
         return f"{value:.5f}"
-    decimals = (
-        4 if size < 0.99995 else 3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0
-    )
+    decimals = 4 if size < 0.99995 else 3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0
     return f"{value:.{decimals}f}"
 
 
@@ -135,8 +133,7 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     low, high = min(known), max(known)
     top = len(BLOCKS) - 1
     return "".join(
-        " " if v is None else BLOCKS[0] if high == low else BLOCKS[round(_share(v, low, high) * top)]
-        for v in shown
+        " " if v is None else BLOCKS[0] if high == low else BLOCKS[round(_share(v, low, high) * top)] for v in shown
     )
 
 

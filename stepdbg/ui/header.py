@@ -70,8 +70,9 @@ def facts(view: View, *, brief: bool) -> list[str]:
     stop = recorded.stop
     result = [f"iteration {stop.iteration}"]
     many = stop.micro_batch > 1 or any(step.count > 1 for step in stop.rail)
-    result += [f"micro-batch {stop.micro_batch}"] if many and not brief else []
-    result += [loss_text(stop.loss)] if stop.loss is not None else []
+    result += [f"micro-batch {stop.micro_batch}"] if many and stop.micro_batch and not brief else []
+    if stop.loss is not None:
+        result.append(("" if stop.loss.iteration == stop.iteration else "last ") + loss_text(stop.loss))
     return result + ([rate_text(stop.rate)] if stop.rate is not None and not brief else [])
 
 
@@ -174,7 +175,10 @@ class StatusLine(Widget, can_focus=False):
             return Content("")
         stop = recorded.stop
         right = Content.styled(f"{place(stop)} ", DIM)
-        return fit(Content.assemble(" ", self._around(stop)), right, self.size.width)
+        left = Content.assemble(" ", self._around(stop))
+        if left.cell_length + 2 + right.cell_length > self.size.width:
+            return left  # what runs next matters more than where: the source pane says that as well
+        return fit(left, right, self.size.width)
 
     @staticmethod
     def _not_stopped(view: View) -> Content:
@@ -215,9 +219,7 @@ class StatusLine(Widget, can_focus=False):
             ago = f"{fmt.plural(view.ago, 'stop')} ago (stop {stop.number})"
             lines.append(Content.styled(f" ◀ {ago}: values as recorded then, ] to return", NOW))
         elif view.status is Status.ENDED and stop.reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
-            lines.append(
-                Content.styled(f" the panes show stop {stop.number}, the last that was recorded", "italic")
-            )
+            lines.append(Content.styled(f" the panes show stop {stop.number}, the last that was recorded", "italic"))
         elif view.status is not Status.STOPPED:
             return []
         if stop.exception is not None:

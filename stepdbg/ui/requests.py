@@ -23,9 +23,7 @@ class _Asked:
 class Requests:
     """The questions of one session. Not thread-safe: everything happens on the event loop."""
 
-    def __init__(
-        self, session: Session, answered: Answered, failed: Answered, settled: Callable[[], None]
-    ) -> None:
+    def __init__(self, session: Session, answered: Answered, failed: Answered, settled: Callable[[], None]) -> None:
         self._session = session
         self._answered = answered
         self._failed = failed

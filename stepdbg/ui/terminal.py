@@ -90,9 +90,7 @@ class _Screen(pyte.Screen):
         if narrow and end <= self.columns and modes.IRM not in self.mode and not self.charset:
             # what pyte does for such text, without looking at the width of each character again
             style: Style = self.cursor.attrs[1:]
-            self.buffer[self.cursor.y].update(
-                zip(range(x, end), [_char(c, style) for c in data], strict=True)
-            )
+            self.buffer[self.cursor.y].update(zip(range(x, end), [_char(c, style) for c in data], strict=True))
             self.cursor.x = end
             return
         if not narrow:

@@ -57,7 +57,7 @@ def loss_text(loss: LossValue) -> str:
 
 def loss_number(value: float) -> str:
     """A loss to four significant digits."""
-    return f"{value:.4g}" if math.isfinite(value) else str(value)
+    return (f"{value:.4g}" if math.isfinite(value) else str(value)).replace("-", fmt.MINUS)
 
 
 def _change(value: float, previous: float | None) -> str:

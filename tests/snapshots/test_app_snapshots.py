@@ -125,7 +125,6 @@ def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> No
     assert picture(snap_compare, before(Phase.STEP), WIDE)
 
 
-@pytest.mark.xfail(reason="the text is centred before the stack below it has taken more rows")
 async def test_the_line_that_raised_is_on_screen() -> None:
     async with running(RAISES) as driver:
         await raised(driver)

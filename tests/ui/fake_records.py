@@ -99,9 +99,7 @@ def two_nets(count: int = 13, *, last: StopReason = StopReason.FINISHED, note: s
     stops = [stop(number) for number in range(1, count + 1)]
     final = replace(stops[-1], reason=last, note=note)
     if last is StopReason.EXCEPTION:
-        error = ExceptionInfo(
-            "ValueError", "Using a target size that is different", "Traceback …\nValueError: …\n"
-        )
+        error = ExceptionInfo("ValueError", "Using a target size that is different", "Traceback …\nValueError: …\n")
         position = (count - 1) % len(_LOOP)
         final = replace(final, next=None, exception=error, rail=rail(position, failed=True))
     elif last is StopReason.FINISHED:
@@ -180,9 +178,7 @@ def tensor(dims: tuple[int, ...], scale: float) -> TensorView:
     for size in dims[:-1]:
         rows *= size
     cells = tuple(tuple(f"{scale * (r * columns + c - 5):.4g}" for c in range(columns)) for r in range(rows))
-    stats = TensorStats(
-        rows * columns, -5 * scale, 18 * scale, 0.004, 0.062, 0.71, 1, 0, 0, 0, (1, 2, 5, 9, 5, 2, 1)
-    )
+    stats = TensorStats(rows * columns, -5 * scale, 18 * scale, 0.004, 0.062, 0.71, 1, 0, 0, 0, (1, 2, 5, 9, 5, 2, 1))
     stats = replace(stats, low=-5 * scale, high=18 * scale)
     return TensorView(dims, "float32", "cpu", 4 * rows * columns, stats, rows, columns, 0, 0, cells)
 
@@ -213,8 +209,6 @@ def answer(query: Any, number: int) -> Any:
         )  # fmt: skip
     if isinstance(query, m.GetMemory):
         grads = 4 if number > 4 else 0
-        return MemoryRecord(
-            number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0
-        )
+        return MemoryRecord(number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0)
     assert isinstance(query, m.GetSource)
     return SourceText(query.file, SOURCE, changed=False)

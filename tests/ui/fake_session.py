@@ -83,11 +83,7 @@ class FakeAgent:
         """The `count`-th received message equal to `wanted` (or of that class); waits for it."""
 
         def matches() -> list[Any]:
-            return [
-                r
-                for r in self.received
-                if r == wanted or (isinstance(wanted, type) and isinstance(r, wanted))
-            ]
+            return [r for r in self.received if r == wanted or (isinstance(wanted, type) and isinstance(r, wanted))]
 
         async with self._news, asyncio.timeout(DEADLINE):
             await self._news.wait_for(lambda: len(matches()) >= count)
@@ -135,9 +131,7 @@ class FakeSession(Session):
     """The session whose agent is scripted."""
 
     def __init__(self, script: Script | None = None, *, title: str = "two_nets.py") -> None:
-        super().__init__(
-            SessionInfo(title, ("python", title), "/usr/bin/python3", "the python of your shell")
-        )
+        super().__init__(SessionInfo(title, ("python", title), "/usr/bin/python3", "the python of your shell"))
         self.script = script or Script()
         self.agent = FakeAgent(self.script, self._end)
         self.written: list[bytes] = []

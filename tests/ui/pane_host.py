@@ -155,9 +155,7 @@ def tensor(rows=6, columns=4, row=0, column=0, received=None, **changes) -> Tens
         tuple(f"{(r * 7 + c) % 11 / 100 - 0.04:.4g}" for c in range(column, min(column + across, columns)))
         for r in range(row, min(row + down, rows))
     )
-    made = TensorView(
-        (rows, columns), "float32", "cpu", rows * columns * 4, stats, rows, columns, row, column, cells
-    )
+    made = TensorView((rows, columns), "float32", "cpu", rows * columns * 4, stats, rows, columns, row, column, cells)
     return replace(made, **changes)
 
 

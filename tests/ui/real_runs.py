@@ -188,9 +188,7 @@ class Driver:
 
     async def stopped_at(self, number: int) -> StopRecord:
         """Wait until the script is held at that stop and all that is on screen has been answered."""
-        await self.until(
-            lambda: self.view.status is Status.STOPPED and self.stop.number == number, f"stop {number}"
-        )
+        await self.until(lambda: self.view.status is Status.STOPPED and self.stop.number == number, f"stop {number}")
         await self.settled()
         return self.stop
 
@@ -200,9 +198,7 @@ class Driver:
         await self.press(key)
         return await self.stopped_at(number)
 
-    async def step_until(
-        self, condition: Callable[[StopRecord], bool], what: str, most: int = 60
-    ) -> StopRecord:
+    async def step_until(self, condition: Callable[[StopRecord], bool], what: str, most: int = 60) -> StopRecord:
         """Press `n` until a stop is as wanted."""
         for _ in range(most):
             if condition(self.stop):

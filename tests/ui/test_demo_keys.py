@@ -93,7 +93,6 @@ def test_the_keys_kept_free_are_bound_nowhere() -> None:
     assert EVERY_KEY.isdisjoint(RESERVED_KEYS)
 
 
-@pytest.mark.xfail(reason="the pane goes back to the selected row when the page arrives")
 async def test_the_cursor_stays_on_a_row_that_had_to_be_received() -> None:
     async with running("char_gpt", "--steps", "1", size=ROOMY) as driver:
         await driver.step()

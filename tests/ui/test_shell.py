@@ -136,9 +136,7 @@ async def test_running_shows_progress_and_refuses_what_needs_a_stop() -> None:
         assert driver.app.check_action("command", ("next",)) is None
         assert driver.app.check_action("command", ("pause",)) is True
         await driver.press("n")
-        assert [r for r in driver.session.agent.received if isinstance(r, m.Resume)] == [
-            m.Resume(m.Action.CONTINUE)
-        ]
+        assert [r for r in driver.session.agent.received if isinstance(r, m.Resume)] == [m.Resume(m.Action.CONTINUE)]
 
 
 async def test_what_cannot_be_skipped_is_greyed_out_and_explained() -> None:

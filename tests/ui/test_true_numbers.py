@@ -40,8 +40,7 @@ class TwoNets:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.nets = {
-            name: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1), nn.Sigmoid())
-            for name in ("net", "net2")
+            name: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1), nn.Sigmoid()) for name in ("net", "net2")
         }
         self.net = self.nets["net"]
         self.criterion = nn.BCELoss()
@@ -118,9 +117,7 @@ def check_parameters(driver: Driver, now: Moment, before: Moment | None) -> None
     for name, (cells, rest) in shown.items():
         assert float(cells["|w|"]) == pytest.approx(now.weights[name], rel=CLOSE), name
         grad = now.grads[name]
-        assert (
-            cells["|g|"] == "none" if grad is None else float(cells["|g|"]) == pytest.approx(grad, rel=CLOSE)
-        )
+        assert cells["|g|"] == "none" if grad is None else float(cells["|g|"]) == pytest.approx(grad, rel=CLOSE)
         changed = [word for word in ("value", "grad") if word in rest]
         if before is not None:
             moved = [now.weights[name] != before.weights[name], grad != before.grads[name]]
@@ -155,9 +152,7 @@ def check_graph(driver: Driver, stop: StopRecord) -> None:
     page = driver.now.graph
     assert page is not None
     leaves = {row.name for row in page.rows.values() if row.kind == "parameter"}
-    assert leaves == (
-        {f"net.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")} if recorded else set()
-    )
+    assert leaves == ({f"net.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")} if recorded else set())
 
 
 async def test_skipped_zero_grad_makes_gradients_add_up() -> None:
@@ -167,15 +162,11 @@ async def test_skipped_zero_grad_makes_gradients_add_up() -> None:
     async with running("two_nets") as driver:
         await driver.step("i")
         assert (await driver.step("k")).just_ran[0].skipped
-        await driver.step_until(
-            lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step"
-        )
+        await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step")
         check_grads(driver, expected)
         assert driver.now.memory is not None
         assert (driver.now.memory.backwards, driver.now.memory.gradients) == (2, 148)
-        assert "2 backward passes summed in place" in str(
-            driver.app.main.query_one(MemoryPane)._table.render()
-        )
+        assert "2 backward passes summed in place" in str(driver.app.main.query_one(MemoryPane)._table.render())
 
 
 async def test_skipped_step_leaves_the_parameters_of_the_loop() -> None:
@@ -183,14 +174,10 @@ async def test_skipped_step_leaves_the_parameters_of_the_loop() -> None:
     bare.iteration(steps=False)
     expected = bare.iteration()[4]
     async with running("two_nets") as driver:
-        await driver.step_until(
-            lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step"
-        )
+        await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step")
         assert (await driver.step("k")).just_ran[0].skipped
         await driver.step()
-        await driver.step_until(
-            lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step"
-        )
+        await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.STEP, "before step")
         check_grads(driver, expected)
         assert driver.told(m.Resume).count(m.Resume(m.Action.SKIP)) == 1
 

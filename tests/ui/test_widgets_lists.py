@@ -47,9 +47,7 @@ def table(**options) -> LineTable:
         (
             Column("name", lambda item: (item.name, "")),
             Column("index", lambda item: (str(item.index), ""), priority=1, right=True),
-            Column(
-                "note", lambda item: ("seven" if item.index == 7 else "", "bad"), priority=2, optional=True
-            ),
+            Column("note", lambda item: ("seven" if item.index == 7 else "", "bad"), priority=2, optional=True),
         ),
         **options,
     )

@@ -25,9 +25,7 @@ def test_seconds(duration, text):
     assert f.seconds(duration) == text
 
 
-@pytest.mark.parametrize(
-    ("n", "text"), [(0, "0"), (9999, "9,999"), (12_345, "12.3k"), (124_439_808, "124.4M")]
-)
+@pytest.mark.parametrize(("n", "text"), [(0, "0"), (9999, "9,999"), (12_345, "12.3k"), (124_439_808, "124.4M")])
 def test_counts(n, text):
     assert f.count(n) == text
 
@@ -60,11 +58,19 @@ def test_shapes(dimensions, text):
 @given(st.text(), st.integers(0, 20))
 def test_cut_text_fits_and_keeps_its_end_or_start(text, width):
     left, right = f.tail(text, width), f.head(text, width)
-    assert len(left) <= width
-    assert len(right) <= width
-    if len(text) > width > 1:
+    assert f.columns(left) <= width
+    assert f.columns(right) <= width
+    if f.columns(text) > width > 1:
         assert text.endswith(left[1:])
-        assert text.startswith(right[:-1])
+        assert text.startswith(right[:-1].rstrip())
+
+
+def test_wide_characters_take_two_columns():
+    assert f.columns("网络.weight") == 11
+    assert f.tail("网络.weight", 8) == "….weight"
+    assert f.head("网络.weight", 4) == "网…"
+    assert f.pad("网络", 6) == "网络  "
+    assert f.pad("网络", 6, right=True) == "  网络"
 
 
 def test_tail_keeps_what_tells():

@@ -67,9 +67,7 @@ line that contains the text.
         super().__init__(id=id, classes=classes)
         self.terminal = Terminal()
         self.output = TerminalView(self.terminal)
-        self.input = InputLine(
-            placeholder="input for the script: enter sends", compact=True, select_on_focus=False
-        )
+        self.input = InputLine(placeholder="input for the script: enter sends", compact=True, select_on_focus=False)
         self._sentence = Static("", classes="console--sentence", markup=False)
         self._said = ""
         self._console_size = (0, 0)

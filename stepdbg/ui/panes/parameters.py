@@ -46,6 +46,9 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         super().__init__(id=id, classes=classes)
         self._pattern = ""
         self._followed = ""
+        """The selected parameter, once the cursor has been put on it."""
+        self._wandered = False
+        """Whether the cursor is on a row that has not been received."""
         self._list: ParameterList | None = None
         self._ambiguous: frozenset[str] = frozenset()
         self.table: LineTable[ParameterRow] = LineTable(
@@ -105,14 +108,21 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
     def _follow(self) -> None:
         """Put the cursor on the selected parameter, if its row is here."""
         at_cursor = self.table.row_at_cursor
-        if not self.selected or (at_cursor is not None and at_cursor.name == self.selected):
+        if not self.selected:
             return
-        if at_cursor is None and self.table.rows and self.selected == self._followed:
-            return  # the user has moved to a row that is still to come
-        self._followed = self.selected
+        if at_cursor is not None and at_cursor.name == self.selected:
+            self._followed, self._wandered = self.selected, False
+            return
+        if self.selected == self._followed and self._wandered:
+            # The user has moved on to a row that had to be received first: it is the selected one once it is here.
+            if at_cursor is not None:
+                self._wandered = False
+                self.post_message(ParameterSelected(at_cursor.name))
+            return
         rows = self.table.rows.items()
         index = next((index for index, row in rows if row.name == self.selected), None)
         if index is not None:
+            self._followed = self.selected
             self.table.go_to(index)
 
     # ── wishes up ───────────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +138,7 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
 
     def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
         event.stop()
+        self._wandered = event.row is None
         if isinstance(event.row, ParameterRow):
             self.post_message(ParameterSelected(event.row.name))
 
@@ -201,8 +212,6 @@ def _nonfinite(row: ParameterRow) -> Span:
 
 def _state(row: ParameterRow) -> Span:
     parts = [] if row.requires_grad else ["frozen"]
-    parts += (
-        ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
-    )
+    parts += ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
     parts += [row.note] if row.note else []
     return ", ".join(parts), "muted"

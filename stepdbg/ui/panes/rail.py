@@ -105,9 +105,7 @@ The phases of your training loop, in the order learned from it.
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """A new stop brings its phase back into view."""
-        stops = [
-            v.looking_at.stop if v is not None and v.looking_at is not None else None for v in (before, after)
-        ]
+        stops = [v.looking_at.stop if v is not None and v.looking_at is not None else None for v in (before, after)]
         if stops[0] is not stops[1]:
             self.start = None
             self.refresh()

@@ -198,9 +198,7 @@ the ends.
 
     def _first_cells(self) -> GetValues:
         shown = self.body.record
-        return self._cells(
-            self.body.origin if shown is not None and shown.name == self.selected else Origin()
-        )
+        return self._cells(self.body.origin if shown is not None and shown.name == self.selected else Origin())
 
     def clear(self) -> None:
         self.set_subtitle(self.selected)

@@ -132,6 +132,9 @@ class MainScreen(Screen[None]):
 
     def focus_pane(self, number: str) -> None:
         """Bring the pane of that number on screen and give it the keys."""
+        if self.single and number != self.current:
+            # Hiding the pane that has the focus would move it on to any other, and `current` with it.
+            self.set_focus(None)
         self.current = number
         # A pane that was hidden can take the focus only once it is laid out.
         self.call_after_refresh(self.pane(number).focus_content)

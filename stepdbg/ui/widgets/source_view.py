@@ -38,6 +38,11 @@ class SourceView(LineList[Content]):
         self.here = here
         self.show(dict(enumerate(lines)), len(lines))
 
+    def on_resize(self) -> None:
+        """Keep the line about to run in sight when the widget has become lower than it was when it centred it."""
+        if self.here is not None and self.cursor == self.here:
+            self.centre(self.here)
+
     def centre(self, row: int) -> None:
         """Put the cursor on `row` and scroll so that it stands in the middle."""
         self.set_reactive(LineList.cursor, self.validate_cursor(row))

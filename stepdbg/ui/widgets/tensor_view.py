@@ -21,9 +21,7 @@ class Origin:
     column: int = 0
 
 
-def tensor_lines(
-    title: str, tensor: TensorView | None, empty: str, width: int, *, histogram: bool = True
-) -> Lines:
+def tensor_lines(title: str, tensor: TensorView | None, empty: str, width: int, *, histogram: bool = True) -> Lines:
     """Title, statistics and (if wanted) histogram of `tensor` in `width` columns; `empty` says why it is None."""
     if tensor is None:
         return [[(title, "name")], [(empty, "muted")]]
