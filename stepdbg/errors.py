@@ -7,7 +7,7 @@ StepdbgError
 │   └── RemoteProtocolError   the other side did: the connection is of no more use
 ├── RequestError          the agent answered a request with Failed; str() is its one line
 └── SessionClosedError    the script or the connection to it is gone
-"""  # noqa: D208  (a tree)
+"""
 
 from __future__ import annotations
 
