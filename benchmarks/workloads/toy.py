@@ -19,7 +19,7 @@ torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
 criterion = nn.MSELoss()
 optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-x = torch.randn(112, 32)
+x = torch.randn(160, 32)
 y = x.sum(1, keepdim=True)
 
 seconds = []

@@ -73,7 +73,7 @@ class Instruments:
         tracker.grad_enabled = torch.is_grad_enabled
         tracker.recording = torch._C._get_tracing_state
         tracker.not_a_caller = vars(torch.nn.utils.parametrize)
-        call = wrap.module_call(tracker, Module.__call__, self._is_compiling, _get_sequence_nr)
+        call = wrap.module_call(tracker, Module.__call__, torch.compiler.is_dynamo_compiling, _get_sequence_nr)
         self._set(Module, "__call__", call)
         step_over(call, and_what_it_calls=False)
         # Compiled code calls forward directly where `__call__` is the one that dynamo knows. It notes that when it is

@@ -115,12 +115,13 @@ class Loop:
         """The iteration in which the last free run ended; 0: there was none."""
         self._previous: Site | None = None
         self._mark = 1
-        self._had_backward = False
+        self.had_backward = False
+        """Whether there was a backward in this micro-batch."""
         self.over = False
         """Whether the iteration has ended, so that the next phase (but a SCHEDULER's) begins another."""
         self._stepped: set[int] = set()
         self._expected: set[int] | None = None
-        self._alone: int | None = None
+        self.alone: int | None = None
         """The optimizer each of whose steps ends an iteration, where there is just one such."""
         self._any_step = False
         self.has_optimizers = False
@@ -131,7 +132,7 @@ class Loop:
         station = self.stations.get(site)
         if self.over and phase is not _SCHEDULER:
             self.next_iteration(clock)
-        elif self._had_backward and station is not None and station.mark == self._mark:
+        elif self.had_backward and station is not None and station.mark == self._mark:
             if self._any_step or self.has_optimizers:
                 self._next_micro()
             else:
@@ -158,7 +159,7 @@ class Loop:
 
     def ran_backward(self) -> None:
         """A backward has been run: gradients are added into `.grad`."""
-        self._had_backward = True
+        self.had_backward = True
         self.backwards += 1
 
     def cleared(self) -> None:
@@ -173,15 +174,15 @@ class Loop:
         self._any_step = True
         if self._expected is None:
             self._expected = {optimizer, *known()}
-            self._alone = optimizer if len(self._expected) == 1 else None
+            self.alone = optimizer if len(self._expected) == 1 else None
         expected = self._expected
-        if self._alone == optimizer:
+        if self.alone == optimizer:
             self.over = True
             return
         if optimizer in self._stepped or optimizer not in expected:
             # The others do not step as often: from now on each step ends an iteration.
             self._expected = {optimizer}
-            self._alone = optimizer
+            self.alone = optimizer
             self.over = True
             return
         self._stepped.add(optimizer)
@@ -236,7 +237,7 @@ class Loop:
     def _next_micro(self) -> None:
         self.micro_batch += 1
         self._mark += 1
-        self._had_backward = False
+        self.had_backward = False
 
     def _add(self, site: Site, phase: Phase, depth: int, code: Any) -> Station:
         station = Station(phase, depth, code)

@@ -105,13 +105,16 @@ class LossWatch:
         if phase in _LABELS:
             self.grad_label = _LABELS[phase]
 
-    def backward_ran(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str) -> None:
-        """A backward has run in a free run: its root is the loss, whatever made it."""
+    def backward_ran(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str, scaled: bool) -> None:
+        """A backward has run in a free run, called with these arguments: its root is the loss, whatever made it."""
         root = call[0] if call else None
         if type(root) is Tensor:
             self.root = weakref.ref(root)
-        self.grad_label = "scaled" if self.scaled else ""
-        self.freed_by += not ((kwargs or len(call) > 1) and _keeps_graph(call, kwargs, method))
+        self.scaled = scaled
+        self.grad_label = "scaled" if scaled else ""
+        # What `Tensor.backward` passes on when nothing was given to it is the common case.
+        plain = method == "backward" and len(call) == 4 and call[2] is None and not call[3]
+        self.freed_by += plain or not _keeps_graph(call, kwargs, method)
 
     def after_free_run(self) -> None:
         """The free run is over: what was seen before it is the past, the root of its last backward the loss."""

@@ -217,27 +217,57 @@ class Tracker:
             control.broken(error)
         return not self.free
 
-    def ran_free(self, phase: Phase, args: tuple[Any, ...], kwargs: Mapping[str, Any], original: Any) -> None:
-        """A phase has run in a free run: note what outlasts it."""
+    def after_free(self, phase: Phase, name: str) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None] | None:
+        """What the wrapper of the function `name` calls when it has run in a free run, with the arguments of the call.
+
+        None: nothing of this phase outlasts it.
+        """
+        return {
+            _ZERO_GRAD: self.cleared_free,
+            _BACKWARD: self.grad_free if name == "grad" else self.backward_free,
+            _STEP: self.stepped_free,
+            Phase.UNSCALE: lambda _args, _kwargs: self._label_free("unscaled"),
+            Phase.CLIP: lambda _args, _kwargs: self._label_free("clipped"),
+        }.get(phase)
+
+    def cleared_free(self, _args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
+        """Gradients were cleared in a free run."""
+        self.loop.backwards = 0
+        self._label_free("")
+
+    def _label_free(self, label: str) -> None:
+        if self.control is not None:
+            self.control.watch.grad_label = label
+
+    def grad_free(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """`torch.autograd.grad` has run in a free run."""
+        self.backward_free(args, kwargs, "grad")
+
+    def backward_free(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], method: str = "backward") -> None:
+        """A backward has run in a free run: its root is the loss, whatever made it."""
         control, loop = self.control, self.loop
         if control is None:
             return
+        loop.backwards += 1
+        loop.had_backward = True
         try:
-            if phase is _ZERO_GRAD:
-                loop.cleared()
-                control.watch.grad_label = ""
-            elif phase is _BACKWARD:
-                loop.ran_backward()
-                control.watch.scaled, self.loss_scaled = self.loss_scaled, False
-                control.watch.backward_ran(args, kwargs, original.__qualname__)
-            elif phase is _STEP:
-                if loop.over:
-                    loop.next_iteration(perf_counter() - control.held, free=True)
-                self._stepped(args[0])
-            else:
-                control.watch.labelled(phase)
+            control.watch.backward_ran(args, kwargs, method, self.loss_scaled)
         except Exception as error:
             control.broken(error)
+        self.loss_scaled = False
+
+    def stepped_free(self, args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
+        """An optimizer has stepped in a free run."""
+        control, loop = self.control, self.loop
+        if control is None:
+            return
+        if loop.over:
+            loop.next_iteration(perf_counter() - control.held, free=True)
+        self.steps_seen += 1
+        if loop.alone == id(args[0]):
+            loop.over = True
+        else:
+            loop.stepped(id(args[0]), self.known_optimizers)
 
     def raised_free(self, phase: Phase | None, subject: Any, frame: FrameType, error: BaseException) -> None:
         """A phase (None: of a module) has raised in a free run: note where, for the post-mortem."""
@@ -272,7 +302,17 @@ class Tracker:
         own = Tracker
         entering = (own.enter, own.enter_module, own.enter_custom)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
-        return (*entering, *leaving, own.look, own.ran_free, own.raised_free)
+        return (*entering, *leaving, own.look, own.raised_free, *own._of_free_runs())
+
+    @staticmethod
+    def _of_free_runs() -> tuple[Callable[..., Any], ...]:
+        return (
+            Tracker.cleared_free,
+            Tracker.backward_free,
+            Tracker.grad_free,
+            Tracker.stepped_free,
+            Tracker._label_free,
+        )
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 

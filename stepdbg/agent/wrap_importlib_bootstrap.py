@@ -46,7 +46,7 @@ def phase_wrapper(
     local = tracker.local
     skippable = skipped_result is not None
     is_step = phase is Phase.STEP
-    noted_free = phase in (Phase.STEP, Phase.BACKWARD, Phase.ZERO_GRAD, Phase.UNSCALE, Phase.CLIP)
+    after_free = tracker.after_free(phase, original.__name__)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -71,8 +71,8 @@ def phase_wrapper(
                 tracker.raised_free(phase, args[0] if method else original, sys._getframe(1), error)
                 raise
             local.closed = False
-            if noted_free:
-                tracker.ran_free(phase, args, kwargs, original)
+            if after_free is not None:
+                after_free(args, kwargs)
             return result
         active = None
         try:
@@ -103,7 +103,7 @@ def phase_wrapper(
 def module_call(
     tracker: Tracker,
     original: Function,
-    is_compiling: Callable[[], bool],
+    is_dynamo_compiling: Callable[[], bool],
     sequence_number: Callable[[], int],
 ) -> Function:
     """`torch.nn.Module.__call__`: a phase where user code calls a module, a span of sequence numbers elsewhere.
@@ -116,7 +116,7 @@ def module_call(
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        if is_compiling() or not tracker.armed or (tracker.free and local.closed):
+        if is_dynamo_compiling() or not tracker.armed or (tracker.free and local.closed):
             try:
                 return original(self, *args, **kwargs)
             except BaseException as error:
