@@ -109,6 +109,8 @@ def measured(target: Path) -> list[float]:
 
 def free(only: str | None, pairs: int | None) -> None:
     """Running free against bare, A B A B. A run counts by its fastest block: the rest is the machine's noise."""
+    # One thread: two of them on two cores that others use as well wait for each other most of the time.
+    os.environ["OMP_NUM_THREADS"] = "1"
     print("running free, debugged / bare            min / median / max of the pairs")
     for load in LOADS:
         if only not in (None, load.name):
