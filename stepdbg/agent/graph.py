@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent.naming import Names
-from stepdbg.agent.saved import saved_storages
+from stepdbg.agent.saved import count_once, saved_storages
 from stepdbg.protocol.records import GraphRow, Reach
 
 NO_SEQUENCE = 2**63
@@ -101,7 +101,7 @@ def _read(nodes: Sequence[Any], names: Names, known: set[int]) -> tuple[list[Op]
             inner.append(node)
     edges = 0
     for node in sorted(inner, key=lambda n: -n._sequence_nr()):
-        op = Op(node.name(), node._sequence_nr(), _shape(node), _kept(node, counted))
+        op = Op(node.name(), node._sequence_nr(), _shape(node), count_once(saved_storages(node), counted))
         for following, _ in node.next_functions:
             edges += following is not None
             leaf = leaf_of.get(following)
@@ -118,15 +118,6 @@ def _shape(node: Any) -> tuple[int, ...] | None:
         return tuple(int(n) for n in metadata[0].shape) if metadata else None
     except (AttributeError, RuntimeError, TypeError, ValueError):
         return None
-
-
-def _kept(node: Any, counted: set[int]) -> int:
-    total = 0
-    for pointer, size in saved_storages(node):
-        if pointer not in counted:
-            counted.add(pointer)
-            total += size
-    return total
 
 
 def _reach(names: Names, leaves: dict[int, Leaf]) -> tuple[Reach, ...]:

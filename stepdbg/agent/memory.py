@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent.naming import Names
-from stepdbg.agent.saved import saved_storages, tensor_storages
+from stepdbg.agent.saved import count_once, saved_storages, tensor_storages
 from stepdbg.protocol.records import MemoryRecord
 
 
@@ -24,7 +24,7 @@ def account(names: Names, nodes: Sequence[Any], backwards: int, stop: int, *, co
     gradients = [g for p in names.parameters if isinstance(g := p.tensor.grad, Tensor)]
     gradient_bytes = _sum(gradients, counted)
     optimizer = _sum(_state_tensors(names), counted)
-    graph: int | None = _graph(nodes, counted)
+    graph: int | None = count_once((pair for node in nodes for pair in saved_storages(node)), counted)
     note = ""
     if not nodes and not complete:
         graph, note = None, "the forward ran free: what it keeps was not noted"
@@ -50,13 +50,7 @@ def storages(names: Names) -> set[int]:
 
 
 def _sum(tensors: Iterable[Tensor], counted: set[int]) -> int:
-    total = 0
-    for tensor in tensors:
-        for pointer, size in tensor_storages(tensor):
-            if pointer not in counted:
-                counted.add(pointer)
-                total += size
-    return total
+    return count_once((pair for tensor in tensors for pair in tensor_storages(tensor)), counted)
 
 
 def _state_tensors(names: Names) -> Iterable[Tensor]:
@@ -70,13 +64,3 @@ def _state_tensors(names: Names) -> Iterable[Tensor]:
                 waiting.extend(value.values())
             elif isinstance(value, (list, tuple)):
                 waiting.extend(value)
-
-
-def _graph(nodes: Iterable[Any], counted: set[int]) -> int:
-    total = 0
-    for node in nodes:
-        for pointer, size in saved_storages(node):
-            if pointer not in counted:
-                counted.add(pointer)
-                total += size
-    return total

@@ -6,7 +6,7 @@ what the hook returned. So no unpack hook runs: under checkpointing one would re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -52,3 +52,13 @@ def tensor_storages(tensor: Tensor) -> Iterator[tuple[int, int]]:
         return  # meta tensors, opaque layouts: no storage that could be measured
     if pointer:
         yield pointer, size
+
+
+def count_once(storages: Iterable[tuple[int, int]], counted: set[int]) -> int:
+    """Bytes of the storages whose data pointers are not among those `counted`, and now are."""
+    total = 0
+    for pointer, size in storages:
+        if pointer not in counted:
+            counted.add(pointer)
+            total += size
+    return total

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import socket
-import termios
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -197,13 +196,7 @@ class ProcessSession(Session):
 
     def hides_input(self) -> bool:
         """Whether the script's terminal is in line mode without echo, as `getpass` sets it."""
-        if self._master is None:
-            return False
-        try:
-            mode = termios.tcgetattr(self._master)[3]
-        except termios.error:
-            return False
-        return bool(mode & termios.ICANON) and not mode & termios.ECHO
+        return self._master is not None and spawn.hides_input(self._master)
 
     def resize_console(self, columns: int, rows: int) -> None:
         """Tell the script's terminal its size in characters; before the start, that it begins with."""

@@ -44,6 +44,15 @@ def set_size(fd: int, columns: int, rows: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", max(rows, 1), max(columns, 1), 0, 0))
 
 
+def hides_input(fd: int) -> bool:
+    """Whether the terminal reads lines without echo, as `getpass` sets it."""
+    try:
+        mode = termios.tcgetattr(fd)[3]
+    except termios.error:
+        return False
+    return bool(mode & termios.ICANON) and not mode & termios.ECHO
+
+
 def user_attributes() -> Attributes | None:
     """The attributes of the user's terminal, for the script's; None where there is none, or a raw one."""
     try:
