@@ -194,7 +194,7 @@ def test_restarting_picks_up_edited_source(start: Start, tmp_path: Path) -> None
     terminal = start(code=code)
     terminal.wait_for("version one")
     terminal.wait_for(HELD.pattern)
-    (tmp_path / "train.py").write_text(code.replace("one", "two"))
+    (tmp_path / "train.py").write_text(code.replace("version one", "version two"))
     terminal.press("r")
     terminal.wait_for("version two")
     terminal.wait_for(HELD.pattern)
