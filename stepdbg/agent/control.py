@@ -282,10 +282,10 @@ class Control:
                 state, passed_next = "next", True
             elif station.failed and exception is not None:
                 state = "failed"
+            elif loop.partly_free >= loop.iteration and station.mark == 0:
+                state = "ahead" if passed_next else "unknown"  # not entered since the free run
             elif run_now or (station.iteration == loop.iteration and not passed_next):
                 state = "skipped" if station.skipped else "done"
-            elif not loop.micro_known and not passed_next and active is not None:
-                state = "unknown"
             else:
                 state = "ahead"
             ahead = state == "ahead" and station.iteration != loop.iteration

@@ -535,3 +535,12 @@ def test_an_exception_in_a_free_run_names_the_phase_that_raised() -> None:
     assert last.reason is StopReason.EXCEPTION
     assert [(r.phase, r.subject) for r in last.just_ran] == [(Phase.FORWARD, "model")]
     assert [step.state for step in last.rail if step.phase is Phase.FORWARD] == ["failed"]
+
+
+def test_the_rail_after_a_free_run_to_the_end_claims_nothing() -> None:
+    actions = [m.Action.NEXT] * 7 + [m.Action.CONTINUE]
+    run = drive(plain(4), actions)
+    last = run.stops[-1]
+    assert (last.reason, last.iteration, last.ran_free) == (StopReason.FINISHED, 4, True)
+    assert [step.phase.value for step in last.rail] == PLAIN
+    assert {step.state for step in last.rail} == {"unknown"}

@@ -26,7 +26,7 @@ async def test_the_tree_with_gradients_shapes_and_bytes():
             "     ├ ● net.2.weight                  0.2101     1×6",
         ]
         assert "loss reaches net 4/4 · net2 0/4" in app.pane.border_title
-        assert app.pane.border_subtitle == "12 nodes · 14 edges"
+        assert app.pane.border_subtitle == "12 nodes · 14 edges · recorded at stop 4"
         assert app.wanted() == []
 
 
@@ -94,7 +94,7 @@ async def test_the_last_tree_stays_dimmed_until_the_next_one_comes():
         app.view = view(full(), full(stop=stop(6), graph=graph(freed=True)))
         await pilot.pause()
         assert not app.pane.has_class("-stale")
-        assert app.pane.border_subtitle == "12 nodes · 14 edges · freed by backward"
+        assert app.pane.border_subtitle == "12 nodes · 14 edges · freed by backward · recorded at stop 4"
 
 
 async def test_the_cursor_on_a_leaf_selects_the_parameter():

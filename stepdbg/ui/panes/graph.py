@@ -41,7 +41,7 @@ how many parameters of each root module the loss reaches; a module with `0/4` le
 | `▌` | the cursor |
 
 Columns: **|g|** norm of a parameter's gradient, **shape**, **kept** bytes that the row holds for backward.
-*freed by backward*: the buffers are gone, the picture was recorded before.
+*freed by backward*: the buffers are gone, the picture was recorded before: at which stop, is said beside it.
 
 Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `h` `l` left right fold and unfold; `enter`
 toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` first and last row.
@@ -123,6 +123,7 @@ toggles; `-` folds all rows that are on hand, `+` unfolds everything; `g` `G` fi
         page = self._tree.page
         parts = [fmt.plural(page.nodes, "node"), fmt.plural(page.edges, "edge")]
         parts += ["freed by backward"] if page.freed else []
+        parts += [f"recorded at stop {page.recorded_at}"] if page.recorded_at != page.stop else []
         parts += [page.note] if page.note else []
         return " · ".join(parts)
 
