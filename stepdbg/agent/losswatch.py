@@ -124,6 +124,8 @@ class LossWatch:
         self.root = None
         if root is not None:
             station = self.seen.station if self.seen is not None else Station(Phase.BACKWARD, 0)
+            # What was read before is of another iteration, however long ago: no trend can be told from it.
+            station.loss = station.loss_before = station.loss_place = None
             self.seen = Seen(weakref.ref(root), "", "backward", station, self._place())
             self.outputs.append(self.seen.ref)
             self.roots = [self.seen.ref]

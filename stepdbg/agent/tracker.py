@@ -248,6 +248,8 @@ class Tracker:
         control, loop = self.control, self.loop
         if control is None:
             return
+        if loop.over:
+            loop.next_iteration(perf_counter() - control.held, free=True)
         loop.backwards += 1
         loop.had_backward = True
         try:

@@ -544,3 +544,25 @@ def test_the_rail_after_a_free_run_to_the_end_claims_nothing() -> None:
     assert (last.reason, last.iteration, last.ran_free) == (StopReason.FINISHED, 4, True)
     assert [step.phase.value for step in last.rail] == PLAIN
     assert {step.state for step in last.rail} == {"unknown"}
+
+
+def test_after_a_free_run_iteration_and_loss_are_those_of_now() -> None:
+    values: list[float] = []
+
+    def train() -> None:
+        net = small()
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.5)
+        for index in range(5):
+            optimiser.zero_grad()
+            loss = ((net(X) - Y) ** 2).mean()
+            values.append(loss.item())
+            loss.backward()
+            if index == 3:
+                raise RuntimeError("in the fourth iteration")
+            optimiser.step()
+
+    run = drive(train, [*[m.Action.NEXT] * 6, m.Action.CONTINUE])
+    last = run.stops[-1]
+    assert (last.reason, last.iteration) == (StopReason.EXCEPTION, 4)
+    assert last.loss is not None
+    assert (last.loss.value, last.loss.previous, last.loss.iteration) == (values[3], None, 4)
