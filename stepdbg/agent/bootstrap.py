@@ -129,8 +129,10 @@ class Agent:
             with StandardLibrary():
                 self.connect(str(getattr(torch, "__version__", "")))
                 self.instrument()
-        except Exception:
+        except Exception as error:
             # Whatever the script has done to the socket or to the modules that we need: it runs, if without us.
+            if self._control is not None:
+                self._control.broken(error)
             self.remove()
             return
         if self._detached:

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent.naming import Names
-from stepdbg.agent.saved import count_once, saved_storages
+from stepdbg.agent.saved import READABLE, count_once, saved_storages
 from stepdbg.protocol.records import GraphRow, Reach
 
 NO_SEQUENCE = 2**63
@@ -72,6 +72,8 @@ def record(
     ops, leaves, edges = _read(nodes, names, known)
     root_op = nodes[0].name()
     rows = _Layout(ops, leaves, names, list(spans)).rows(title, root_op)
+    if not READABLE:
+        rows = tuple(replace(row, nbytes=None) for row in rows)
     return GraphData(
         ops=tuple(ops),
         leaves=leaves,

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent.naming import Names
-from stepdbg.agent.saved import count_once, saved_storages, tensor_storages
+from stepdbg.agent.saved import READABLE, count_once, saved_storages, tensor_storages
 from stepdbg.protocol.records import MemoryRecord
 
 
@@ -26,7 +26,9 @@ def account(names: Names, nodes: Sequence[Any], backwards: int, stop: int, *, co
     optimizer = _sum(_state_tensors(names), counted)
     graph: int | None = count_once((pair for node in nodes for pair in saved_storages(node)), counted)
     note = ""
-    if not nodes and not complete:
+    if not READABLE:
+        graph, note = None, "this version of torch does not tell what a graph saves"
+    elif not nodes and not complete:
         graph, note = None, "the forward ran free: what it keeps was not noted"
     return MemoryRecord(
         stop=stop,

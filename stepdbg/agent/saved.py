@@ -10,6 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
+from torch._C._autograd import SavedTensor
+
+READABLE = hasattr(SavedTensor, "data")
+"""Whether this torch lets one look at what a node saved; where it does not, nobody can tell the bytes."""
 
 _FIELDS: dict[type[Any], tuple[str, ...]] = {}
 

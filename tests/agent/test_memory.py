@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -123,3 +124,22 @@ def test_hooks_that_pack_are_not_unpacked() -> None:
         assert len(unpacked) > seen == 0
 
     records(train)
+
+
+def test_a_torch_that_does_not_tell_what_is_saved_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepdbg.agent.memory.READABLE", False)
+    monkeypatch.setattr("stepdbg.agent.graph.READABLE", False)
+    sizes: list[int | None] = []
+
+    def train() -> None:
+        nn.Linear(4, 1)(torch.ones(1, 4)).sum().backward()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        sizes.extend(row.nbytes for row in (await session.request(m.GetGraph(0))).rows)
+
+    record = records(train)["backward"]
+    assert record.graph is None
+    assert record.note == "this version of torch does not tell what a graph saves"
+    drive(train, visit=visit)
+    assert sizes
+    assert set(sizes) == {None}
