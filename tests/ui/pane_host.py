@@ -29,7 +29,7 @@ from stepdbg.ui.panes.pane import Pane
 from stepdbg.ui.theme import DARK, LIGHT
 
 INFO = SessionInfo("two_nets.py", ("python", "two_nets.py"), "/usr/bin/python")
-FILE = "/work/two_nets.py"
+FILE = "/home/ada/two_nets.py"
 TEXT = "import torch\n\n\ndef main():\n    x = torch.rand(4)\n    loss.backward()\n    optimiser.step()\n\n\nmain()\n"
 
 
