@@ -167,7 +167,10 @@ async def test_typing_into_the_console(make: Make) -> None:
     """)
     await session.start()
     await until_printed(session, "name? ")
-    await session.write_console(b"bob\n" + b"x" * 3000 + b"\n")
+    await session.write_console(b"bob\n")
+    # Only then the rest: the terminal echoes what is typed into the middle of what is printed meanwhile.
+    await until_printed(session, "hello bob")
+    await session.write_console(b"x" * 3000 + b"\n")
     await until_printed(session, "busy")
     await session.write_console(b"\x03")
     await until_printed(session, "interrupted")
