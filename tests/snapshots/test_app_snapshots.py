@@ -110,6 +110,9 @@ def test_pane_of_a_small_terminal(snap_compare: Compare, number: str) -> None:
     async def reach(driver: Driver) -> None:
         await before(Phase.STEP)(driver)
         await driver.press(number)
+        pane = driver.app.main.pane(number)
+        await driver.until(lambda: pane.has_focus_within, "the pane has the keys, which its look tells")
+        await driver.settled()
 
     assert picture(snap_compare, reach, NARROW)
 
