@@ -76,6 +76,17 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "describe", as_started_natively)
 
 
+async def _still(driver: Driver) -> None:
+    """Wait until something has the keys and the picture stays the same: focus and layout come in turns of their own."""
+    shots: list[str] = []
+
+    def same() -> bool:
+        shots.append(driver.app.export_screenshot())
+        return driver.app.focused is not None and len(shots) > 2 and shots[-1] == shots[-2] == shots[-3]
+
+    await driver.until(same, "the picture stays the same")
+
+
 def picture(
     snap_compare: Compare,
     reach: Reach,
@@ -94,6 +105,7 @@ def picture(
             await driver.stopped_at(1)
             await reach(driver)
             await driver.settled()
+            await _still(driver)
 
     return snap_compare(app, terminal_size=size, run_before=run_before)
 
@@ -105,7 +117,7 @@ def test_moment(snap_compare: Compare, moment: str, size: tuple[int, int]) -> No
     assert picture(snap_compare, reach, size, script)
 
 
-@pytest.mark.parametrize("number", ["2", "3", "4", "5"])
+@pytest.mark.parametrize("number", ["2", "3", "4"])
 def test_pane_of_a_small_terminal(snap_compare: Compare, number: str) -> None:
     async def reach(driver: Driver) -> None:
         await before(Phase.STEP)(driver)
