@@ -58,8 +58,6 @@ class GraphData:
     root_op: str
     rows: tuple[GraphRow, ...]
     reach: tuple[Reach, ...]
-    nbytes: int
-    """Kept for backward, deduplicated by storage, without parameters and buffers."""
 
 
 def record(
@@ -82,7 +80,6 @@ def record(
         root_op=root_op,
         rows=rows,
         reach=_reach(names, leaves),
-        nbytes=sum(op.nbytes for op in ops),
     )
 
 

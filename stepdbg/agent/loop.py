@@ -144,6 +144,7 @@ class Loop:
             station.count = 0
             station.seconds = None
             station.skipped = station.failed = False
+            station.detail = ""  # a remark is about one run
         station.mark = self._mark
         station.iteration = self.iteration
         station.micro = self.micro_batch

@@ -323,13 +323,12 @@ class Tracker:
         if any(active.phase is _BACKWARD for active in self.local.stack):
             self._stepped(optimizer)
 
-    def step_left_out(self, optimizer: Any, frame: FrameType) -> None:
+    def step_left_out(self, optimizer: Any) -> None:
         """`GradScaler.step` found inf or NaN gradients and did not call `optimizer.step()`: counts as its step."""
         self._stepped(optimizer)
         if self.last is not None:
             self.last.detail = "inf/nan gradients: step left out by GradScaler"
             self.last.station.detail = self.last.detail
-        del frame
 
     def _stepped(self, optimizer: Any) -> None:
         self.steps_seen += 1

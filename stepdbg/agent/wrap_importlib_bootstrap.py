@@ -196,7 +196,7 @@ def scaler_step(tracker: Tracker, original: Function) -> Function:
             _forget_this_frame(error)
             raise
         if tracker.armed and tracker.steps_seen == before:
-            tracker.step_left_out(optimizer, sys._getframe(1))
+            tracker.step_left_out(optimizer)
         return result
 
     return step
