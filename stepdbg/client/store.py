@@ -15,9 +15,8 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.graph import GraphPage, GraphRow, Lens
 from stepdbg.protocol.records import (
-    GraphPage,
-    GraphRow,
     MemoryRecord,
     ParameterPage,
     ParameterRow,
@@ -53,10 +52,9 @@ class ParameterList:
 
 @dataclass(frozen=True)
 class GraphTree:
-    """The rows received for one way of folding and filtering."""
+    """The rows received for one way of looking at a graph."""
 
-    pattern: str
-    folded: tuple[int, ...]
+    lens: Lens
     page: GraphPage
     """The last page received: for its counts and its root (its `rows` are in `rows` as well)."""
     rows: Mapping[int, GraphRow]
@@ -185,10 +183,11 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         return replace(recorded, parameters=listing)
     if isinstance(answer, GraphPage) and isinstance(query, m.GetGraph):
         tree = recorded.graph
-        same = tree is not None and (tree.pattern, tree.folded) == (query.pattern, query.folded)
+        # A measurement fills in what the rows at hand do not have.
+        same = tree is not None and tree.lens == query.lens and not query.measure
         held = tree.rows if same and tree is not None else {}
         lines = MappingProxyType({**held, **dict(enumerate(answer.rows, answer.offset))})
-        return replace(recorded, graph=GraphTree(query.pattern, query.folded, answer, lines))
+        return replace(recorded, graph=GraphTree(query.lens, answer, lines))
     if isinstance(answer, ValuesRecord):
         return replace(recorded, values=_with(recorded.values, answer.name, answer))
     if isinstance(answer, MemoryRecord):

@@ -8,10 +8,11 @@ surplus field or a value of the wrong type raises `RemoteProtocolError` naming t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union
@@ -109,9 +110,9 @@ def _build(hint: Any) -> Decoder:
         return _optional(typing.get_args(hint))
     if origin is tuple:
         item, *rest = typing.get_args(hint)
-        if rest != [...]:
-            raise TypeError(f"only tuple[X, ...] can be sent, not {hint}")
-        return _sequence(_build(item))
+        if rest == [...]:
+            return _sequence(_build(item))
+        return _fixed([_build(part) for part in (item, *rest)])
     if origin is dict:
         key, item = typing.get_args(hint)
         if key is not str:
@@ -160,19 +161,29 @@ def _optional(choices: tuple[Any, ...]) -> Decoder:
 
 
 def _sequence(item: Decoder) -> Decoder:
+    return lambda plain: _elements(plain, itertools.repeat(item))
+
+
+def _fixed(items: list[Decoder]) -> Decoder:
     def run(plain: Any) -> Any:
-        if not isinstance(plain, list):
-            raise _MismatchError(f"expected a list, got {type(plain).__name__}")
-        result = []
-        for index, element in enumerate(plain):
-            try:
-                result.append(item(element))
-            except _MismatchError as error:
-                error.path.append(str(index))
-                raise
-        return tuple(result)
+        if isinstance(plain, list) and len(plain) != len(items):
+            raise _MismatchError(f"expected {len(items)} elements, got {len(plain)}")
+        return _elements(plain, items)
 
     return run
+
+
+def _elements(plain: Any, items: Iterable[Decoder]) -> tuple[Any, ...]:
+    if not isinstance(plain, list):
+        raise _MismatchError(f"expected a list, got {type(plain).__name__}")
+    result = []
+    for index, (element, item) in enumerate(zip(plain, items, strict=False)):
+        try:
+            result.append(item(element))
+        except _MismatchError as error:
+            error.path.append(str(index))
+            raise
+    return tuple(result)
 
 
 def _mapping(item: Decoder) -> Decoder:

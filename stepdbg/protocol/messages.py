@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
+from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
 from stepdbg.protocol.records import (
-    GraphPage,
     MemoryRecord,
     ParameterPage,
     SourceText,
@@ -88,6 +88,17 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Working:
+    """The request `id` takes a while: `done` of `total` things (0: nobody knows how many) so far."""
+
+    id: int
+    done: int
+    total: int
+    what: str
+    """What is counted: "nodes"."""
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something on the agent's side went wrong without touching the script; one line for the user."""
 
@@ -115,6 +126,16 @@ class Detach:
 
 
 @dataclass(frozen=True)
+class Cancel:
+    """The answer to the request `id` is not wanted any more. It is `Failed` then, unless it has been answered already.
+
+    A `Resume` or `Detach` that comes while a request is being answered cancels it as well.
+    """
+
+    id: int
+
+
+@dataclass(frozen=True)
 class GetParameters:
     """A page of parameters. Cost: norms of the rows of this page only (one pass over their values and grads)."""
 
@@ -123,7 +144,8 @@ class GetParameters:
     offset: int = 0
     count: int = 50
     pattern: str = ""
-    """Rows whose name, owner or dtype contains this, case-insensitive; or a glob when it has * ? or [."""
+    """Rows whose name, owner or dtype contains this, case-insensitive; or a glob when it has * ? or [; or `is:MARK`
+    for those with a mark (`protocol.graph.MARKS`)."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +164,49 @@ class GetValues:
 
 @dataclass(frozen=True)
 class GetGraph:
-    """A page of the graph. The first request of a stop walks it: about 4 µs a node."""
+    """A page of a graph. The first request for a graph walks it, about 1 µs a node; `Working` tells how far it is."""
 
     RESULT: ClassVar[type[Any]] = GraphPage
     id: int
     offset: int = 0
     count: int = 60
-    folded: tuple[int, ...] = ()
-    """`GraphRow.index` of rows whose subtree is hidden."""
-    pattern: str = ""
-    """Only rows whose name or detail contains this (case-insensitive), with the rows above them."""
+    lens: Lens = PLAIN
+    seek: str = ""
+    """Where to begin instead of `offset`: "parent:I", "leaf:I" (the next one below), "target:I" (of a reference) or
+    "row:I", with I a `GraphRow.index`; or "parameter:NAME". The page is around it then, `found` its position."""
+    measure: bool = False
+    """Measure what each node keeps first, also where the graph is so large that this takes a while."""
+
+
+@dataclass(frozen=True)
+class GetGraphEdges:
+    """A page of the edges between the rows that this lens shows."""
+
+    RESULT: ClassVar[type[Any]] = GraphEdges
+    id: int
+    offset: int = 0
+    count: int = 5000
+    lens: Lens = PLAIN
+
+
+@dataclass(frozen=True)
+class GetGraphPath:
+    """How the root leads to the row `index` of this lens."""
+
+    RESULT: ClassVar[type[Any]] = GraphPath
+    id: int
+    index: int
+    lens: Lens = PLAIN
+
+
+@dataclass(frozen=True)
+class SetWatching:
+    """Switch on or off what is recorded from here on; None leaves it as it is."""
+
+    RESULT: ClassVar[type[Any]] = Watching
+    id: int
+    gradients: bool | None = None
+    stacks: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -171,14 +226,16 @@ class GetSource:
     file: str
 
 
-Query = GetParameters | GetValues | GetGraph | GetMemory | GetSource
-ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Warned
-ToAgent = Resume | Pause | Detach | GetParameters | GetValues | GetGraph | GetMemory | GetSource
+Query = (
+    GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
+)  # fmt: skip
+ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
+ToAgent = Resume | Pause | Detach | Cancel | Query
 Message = ToClient | ToAgent
 
-TO_CLIENT: tuple[type[Any], ...] = (Hello, Stopped, Continued, Progress, Reply, Failed, Warned)
-QUERIES: tuple[type[Any], ...] = (GetParameters, GetValues, GetGraph, GetMemory, GetSource)
-TO_AGENT: tuple[type[Any], ...] = (Resume, Pause, Detach, *QUERIES)
+TO_CLIENT: tuple[type[Any], ...] = (Hello, Stopped, Continued, Progress, Reply, Failed, Working, Warned)
+QUERIES: tuple[type[Any], ...] = get_args(Query)
+TO_AGENT: tuple[type[Any], ...] = (Resume, Pause, Detach, Cancel, *QUERIES)
 
 
 @dataclass(frozen=True)

@@ -113,18 +113,6 @@ class ExceptionInfo:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How many of a root module's parameters the loss's graph arrives at."""
-
-    name: str
-    kind: str
-    reached: int
-    total: int
-    """Parameters that require grad; frozen ones are in `frozen`."""
-    frozen: int = 0
-
-
-@dataclass(frozen=True)
 class StopRecord:
     """One stop. Sent whole with `Stopped`; everything larger is asked for page by page."""
 
@@ -196,6 +184,10 @@ class ParameterRow:
     reached: bool | None = None
     """Whether the last recorded graph arrives here. None: no graph recorded."""
     note: str = ""
+    marks: tuple[str, ...] = ()
+    """What is special about it, of `protocol.graph.MARKS`; the first five only once a graph has been recorded."""
+    cause: str = ""
+    """Why the graph does not arrive here, one line; empty where it does, or where that cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -266,56 +258,6 @@ class ValuesRecord:
     grad: TensorView | None
     grad_label: str
     """As in ParameterRow; "none" when there is no gradient."""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class GraphRow:
-    """One line of the graph tree, in the order backward goes.
-
-    `kind`: "loss" (the root), "module" (one call of a module; its children are what ran inside it), "op" (one
-    autograd node that no module call claims, or that is its module's own), "parameter" (a leaf: AccumulateGrad of
-    a named parameter), "tensor" (a leaf that is no known parameter), "shared" (a leaf drawn before: see `name`).
-    """
-
-    index: int
-    depth: int
-    kind: str
-    name: str
-    """Module path, op name (`AddmmBackward0`), parameter name, or the loss's."""
-    detail: str
-    """Class of the module, "×3 ops", where the leaf is shown first …"""
-    shape: tuple[int, ...] | None
-    nodes: int
-    """Autograd nodes in this row and below it."""
-    rows_below: int
-    """Rows of the subtree under this one: folding hides that many."""
-    seq: int | None
-    """Highest sequence number inside; None for AccumulateGrad leaves."""
-    nbytes: int | None = None
-    """Bytes this row keeps for backward, deduplicated by storage and without the parameters' own; None: not
-    measured."""
-
-
-@dataclass(frozen=True)
-class GraphPage:
-    """A page of visible rows (after folding and filtering) of the graph recorded at `recorded_at`."""
-
-    stop: int
-    offset: int
-    total: int
-    rows: tuple[GraphRow, ...]
-    root: str
-    """What the tree hangs from: "loss", "output of net"; empty when there is no graph."""
-    root_op: str
-    recorded_at: int | None
-    """Number of the stop at which the graph was walked; None: there is no graph (`note` says why)."""
-    freed: bool
-    """True once a backward has freed its buffers."""
-    nodes: int
-    edges: int
-    """Exact counts of autograd nodes and of edges between them."""
-    reach: tuple[Reach, ...]
     note: str = ""
 
 

@@ -5,10 +5,10 @@
     STARTING   Hello                                                            → RUNNING
     RUNNING    Progress, Warned                    Pause, Detach                (stays)
     RUNNING    Stopped                                                          → STOPPED
-    STOPPED    Reply, Failed, Warned               queries, Pause               (stays)
+    STOPPED    Reply, Failed, Working, Warned      queries, Cancel, Pause       (stays)
     STOPPED                                        Resume                       → RESUMING
     STOPPED                                        Detach                       → RUNNING
-    RESUMING   Reply, Failed, Warned               Pause                        (stays; earlier queries' answers)
+    RESUMING   Reply, Failed, Working, Warned      Pause                        (stays; earlier queries' answers)
     RESUMING   Continued                                                        → RUNNING
     any        (the connection closes)                                          → CLOSED
 
@@ -45,7 +45,7 @@ class Role(Enum):
     CLIENT = "client"
 
 
-_STAY_ANSWERS: tuple[type[Any], ...] = (m.Reply, m.Failed, m.Warned)
+_STAY_ANSWERS: tuple[type[Any], ...] = (m.Reply, m.Failed, m.Working, m.Warned)
 
 _AGENT_SAYS: dict[State, dict[type[Any], State]] = {
     State.STARTING: {m.Hello: State.RUNNING},
@@ -60,6 +60,7 @@ _CLIENT_SAYS: dict[State, dict[type[Any], State]] = {
     State.RUNNING: {m.Pause: State.RUNNING, m.Detach: State.RUNNING},
     State.STOPPED: {
         m.Pause: State.STOPPED,
+        m.Cancel: State.STOPPED,
         m.Resume: State.RESUMING,
         m.Detach: State.RUNNING,
         **dict.fromkeys(m.QUERIES, State.STOPPED),
