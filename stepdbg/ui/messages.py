@@ -30,6 +30,14 @@ class ParameterSelected(Message):
         self.name = name
 
 
+class ParametersMarked(Message):
+    """A node of the graph is selected: the parameter pane marks those that it leads to. Empty: none."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.names = names
+
+
 class ConsoleInput(Message):
     """The user typed a line (or a control key) for the script's standard input."""
 
