@@ -24,7 +24,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage, ParameterRow
-from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, Wanted
+from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, ParametersMarked, Wanted
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
@@ -72,6 +72,7 @@ class StepdbgApp(App[Exited | None]):
     # Widgets repaint what concerns them: the whole screen is not painted anew for every change.
     view: reactive[View | None] = reactive(None, repaint=False)
     selected: reactive[str] = reactive("", repaint=False)
+    marked: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
 
     def __init__(self, session: Session, config: UiConfig | None = None) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class StepdbgApp(App[Exited | None]):
     def get_default_screen(self) -> Screen[None]:
         """The one screen, bound to the app's state."""
         self.main = MainScreen()
-        return self.main.data_bind(StepdbgApp.view, StepdbgApp.selected)
+        return self.main.data_bind(StepdbgApp.view, StepdbgApp.selected, StepdbgApp.marked)
 
     def on_mount(self) -> None:
         """Looks and keys as the user wants them."""
@@ -222,6 +223,10 @@ class StepdbgApp(App[Exited | None]):
     @on(ParameterSelected)
     def _selected(self, event: ParameterSelected) -> None:
         self.selected = event.name
+
+    @on(ParametersMarked)
+    def _marked(self, event: ParametersMarked) -> None:
+        self.marked = frozenset(event.names)
 
     @on(ConsoleInput)
     def _console_input(self, event: ConsoleInput) -> None:

@@ -14,7 +14,7 @@ from stepdbg.client.store import View
 class Pane(Widget):
     """One numbered, bordered part of the screen.
 
-    State flows down: the app binds `view` and `selected`, and a pane shows what it finds there. Wishes flow
+    State flows down: the app binds `view`, `selected` and `marked`, and a pane shows what it finds there. Wishes flow
     up: a pane posts the messages of `stepdbg.ui.messages` and never talks to the session. A pane whose inner
     widget takes the keys leaves `can_focus` off; one that draws itself turns it on in its class statement:
     `class MemoryPane(Pane, can_focus=True)`.
@@ -49,6 +49,8 @@ class Pane(Widget):
     """Everything the app shows; None until the session has been started. What draws itself repaints itself."""
     selected: reactive[str] = reactive("", repaint=False)
     """Name of the selected parameter; empty for none."""
+    marked: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
+    """Names of the parameters that the node selected in the graph leads to."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)

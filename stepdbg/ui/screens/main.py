@@ -86,6 +86,7 @@ class MainScreen(Screen[None]):
 
     view: reactive[View | None] = reactive(None, repaint=False)
     selected: reactive[str] = reactive("", repaint=False)
+    marked: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
     current: reactive[str] = reactive("1")
     """Number of the pane that has the focus, or had it last."""
     maximised: reactive[bool] = reactive(False)
@@ -112,7 +113,8 @@ class MainScreen(Screen[None]):
             for name, panes in (("left", LEFT), ("right", RIGHT)):
                 with Vertical(id=name, classes="column"):
                     for pane in panes:
-                        yield pane(id=pane.TITLE.lower()).data_bind(MainScreen.view, MainScreen.selected)
+                        state = MainScreen.view, MainScreen.selected, MainScreen.marked
+                        yield pane(id=pane.TITLE.lower()).data_bind(*state)
         yield PromptBar(id="prompt")
         yield KeyLine(SPARED)
 
