@@ -15,7 +15,7 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.graph import GraphPage, GraphRow, Lens
+from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
 from stepdbg.protocol.records import (
     MemoryRecord,
     ParameterPage,
@@ -58,6 +58,8 @@ class GraphTree:
     page: GraphPage
     """The last page received: for its counts and its root (its `rows` are in `rows` as well)."""
     rows: Mapping[int, GraphRow]
+    seek: str = ""
+    """What that page was asked for with: `GetGraph.seek`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class View:
     """Index into `history` while an earlier stop is looked at; None for the present."""
     sources: Mapping[str, SourceText] = field(default_factory=dict)
     """By file, as asked for in this run."""
+    watching: Watching | None = None
+    """What is recorded about graphs, as last told; None: never asked, as it is at first."""
     pausing: bool = False
     """A pause was asked for, and the script has not reached a boundary since."""
     exited: Exited | None = None
@@ -144,6 +148,8 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
     """The view after the answer to `query` asked at stop number `stop`; unchanged if that stop is forgotten."""
     if isinstance(answer, SourceText):
         return replace(view, sources=_with(view.sources, answer.file, answer))
+    if isinstance(answer, Watching):
+        return replace(view, watching=answer)
     return _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
 
 
@@ -187,7 +193,7 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         same = tree is not None and tree.lens == query.lens and not query.measure
         held = tree.rows if same and tree is not None else {}
         lines = MappingProxyType({**held, **dict(enumerate(answer.rows, answer.offset))})
-        return replace(recorded, graph=GraphTree(query.lens, answer, lines))
+        return replace(recorded, graph=GraphTree(query.lens, answer, lines, query.seek))
     if isinstance(answer, ValuesRecord):
         return replace(recorded, values=_with(recorded.values, answer.name, answer))
     if isinstance(answer, MemoryRecord):

@@ -24,7 +24,8 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage, ParameterRow
-from stepdbg.ui.messages import ConsoleInput, ConsoleResized, ParameterSelected, ParametersMarked, Wanted
+from stepdbg.ui.errands import run_errand
+from stepdbg.ui.messages import ConsoleInput, ConsoleResized, Errand, ParameterSelected, ParametersMarked, Wanted
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
@@ -227,6 +228,13 @@ class StepdbgApp(App[Exited | None]):
     @on(ParametersMarked)
     def _marked(self, event: ParametersMarked) -> None:
         self.marked = frozenset(event.names)
+
+    @on(Errand)
+    def _errand(self, event: Errand) -> None:
+        def answered(query: m.Query, answer: object) -> None:
+            self._state.change(lambda view: store.apply_answer(view, 0, query, answer))
+
+        self.run_worker(run_errand(self, self._session, event, answered), group="errands")
 
     @on(ConsoleInput)
     def _console_input(self, event: ConsoleInput) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from stepdbg.protocol.graph import Lens
 from stepdbg.protocol.messages import Query
 
 
@@ -36,6 +37,27 @@ class ParametersMarked(Message):
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self.names = names
+
+
+class Errand(Message):
+    """Something to be asked once, at the user's wish, that is no part of what a pane shows (see `errands.py`)."""
+
+
+class CopyPath(Errand):
+    """The way from the root of the graph to the row `index` of this lens is wanted in the clipboard."""
+
+    def __init__(self, index: int, lens: Lens) -> None:
+        super().__init__()
+        self.index = index
+        self.lens = lens
+
+
+class WatchGradients(Errand):
+    """Gradients are to be noted at every module call from the next backward on, or no longer."""
+
+    def __init__(self, on: bool) -> None:
+        super().__init__()
+        self.on = on
 
 
 class ConsoleInput(Message):
