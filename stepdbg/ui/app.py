@@ -7,6 +7,7 @@ import difflib
 import gc
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import psutil
@@ -231,10 +232,7 @@ class StepdbgApp(App[Exited | None]):
 
     @on(Errand)
     def _errand(self, event: Errand) -> None:
-        def answered(query: m.Query, answer: object) -> None:
-            self._state.change(lambda view: store.apply_answer(view, 0, query, answer))
-
-        self.run_worker(run_errand(self, self._session, event, answered), group="errands")
+        self.run_worker(run_errand(self, self._session, event, partial(self._answered, 0)), group="errands")
 
     @on(ConsoleInput)
     def _console_input(self, event: ConsoleInput) -> None:
