@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepdbg.client.store import View
 from stepdbg.protocol.messages import Action
 
 
+class GraphHost(Protocol):
+    """What a command can ask of the app about graphs. Each call returns at once."""
+
+    def show_view(self, view: str) -> None:
+        """Show the graph by "modules" or "raw"; empty: the other one."""
+
+    def fold(self, base: int) -> None:
+        """Fold every row alike: see `Lens.base`."""
+
+    def choose(self, number: int | None) -> None:
+        """Show the graph of that number; None: let the user choose."""
+
+    def watch(self, what: str, *, on: bool) -> None:
+        """Switch recording of "grads" or "stacks" on or off; empty: say what is recorded."""
+
+    def export(self, name: str, *, replace: bool) -> None:
+        """Write the graph as it is shown to the file `name`, over one that exists only with `replace`."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
+
+    @property
+    def graph(self) -> GraphHost:
+        """What can be done with graphs."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""
@@ -59,6 +82,12 @@ class Argument:
     choices: tuple[str, ...] = ()
     """What it may be; empty: any text."""
     required: bool = True
+    also: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Other words for choices."""
+    check: Callable[[str], object] | None = None
+    """Raises UsageError for text that cannot be used whatever the script does."""
+    suggest: Callable[[str], Iterable[str]] | None = None
+    """What text that has been begun may become."""
 
 
 Availability = Callable[[View], str | None]

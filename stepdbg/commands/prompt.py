@@ -9,6 +9,9 @@ from stepdbg.commands.command import Command
 from stepdbg.commands.registry import BY_NAME, COMMANDS
 from stepdbg.errors import UsageError
 
+FEW = 5
+"""Choices that are listed in a line."""
+
 _WORDS: dict[str, Command] = {word: command for command in COMMANDS for word in (command.name, *command.aliases)}
 
 
@@ -30,11 +33,14 @@ def parse(line: str) -> Parsed:
     argument = rest.strip()
     if command.argument is None:
         if argument:
-            raise UsageError(f"{command.name} takes no argument, so not {argument!r}")
+            instead = f": did you mean which {argument}?" if command.name == "graph" and argument.isdecimal() else ""
+            raise UsageError(f"{command.name} takes no argument, so not {argument!r}{instead}")
         return Parsed(command, "")
     if not argument:
         if command.argument.required:
-            raise UsageError(f"{command.name} needs one argument: {command.usage}")
+            choices = command.argument.choices
+            form = _listed(list(choices)) if 0 < len(choices) <= FEW else command.usage
+            raise UsageError(f"{command.name} needs one argument: {form}")
         return Parsed(command, "")
     return Parsed(command, _checked(command, argument))
 
@@ -45,7 +51,11 @@ def find(word: str) -> Command:
         raise UsageError("type the name of a command, ? lists them")
     if word in _WORDS:
         return _WORDS[word]
-    matches = [command.name for command in COMMANDS if command.name.startswith(word)]
+    if word.endswith("!"):
+        plain = find(word[:-1])
+        raise UsageError(f"there is no {plain.name}!, only {plain.usage}")
+    # What `export!` does is only done when it is written out.
+    matches = [command.name for command in COMMANDS if command.name.startswith(word) and command.name[-1] != "!"]
     if len(matches) == 1:
         return BY_NAME[matches[0]]
     if matches:
@@ -64,20 +74,27 @@ def complete(line: str) -> list[str]:
     command = _WORDS.get(word)
     if command is None or command.argument is None:
         return []
+    if command.argument.suggest is not None:
+        return [f"{word} {text}" for text in command.argument.suggest(rest.lstrip())]
     choices = command.argument.choices or (tuple(BY_NAME) if command.argument.name == "command" else ())
     return [f"{word} {choice}" for choice in choices if choice.startswith(rest.lstrip())]
 
 
-def _checked(command: Command, argument: str) -> str:
-    choices = command.argument.choices if command.argument is not None else ()
-    if not choices or argument in choices:
-        return argument
-    starting = [choice for choice in choices if choice.startswith(argument)]
+def _checked(command: Command, text: str) -> str:
+    argument = command.argument
+    if argument is None or argument.check is not None:
+        if argument is not None and argument.check is not None:
+            argument.check(text)
+        return text
+    words = {**{choice: choice for choice in argument.choices}, **argument.also}
+    if not argument.choices or text in words:
+        return words.get(text, text)
+    starting = {choice for word, choice in words.items() if word.startswith(text)}
     if len(starting) == 1:
-        return starting[0]
-    near = difflib.get_close_matches(argument, choices, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(choices)}"
-    raise UsageError(f"{command.name}: no {argument!r}, {hint}")
+        return starting.pop()
+    near = difflib.get_close_matches(text, words, n=1, cutoff=0.4)
+    hint = f"did you mean {words[near[0]]}?" if near else f"one of {', '.join(argument.choices)}"
+    raise UsageError(f"{command.name}: no {text!r}, {hint}")
 
 
 def _listed(names: list[str]) -> str:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from stepdbg.client.store import Status, View
+from stepdbg.commands.available import (
+    needs_earlier,
+    needs_looking_back,
+    needs_next,
+    needs_restartable,
+    needs_running,
+    needs_skippable,
+    needs_stop,
+)
 from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.commands.graph import GRAPH
 from stepdbg.protocol.messages import Action
-from stepdbg.protocol.records import StopReason
 
 PANES: tuple[tuple[str, str, str], ...] = (
     ("1", "graph", "what the loss was computed from"),
@@ -22,65 +30,6 @@ PANES: tuple[tuple[str, str, str], ...] = (
 
 RESERVED_KEYS = frozenset("soubNISC")
 """Kept free: stepping inside, breakpoints, and the same steps backwards in time."""
-
-
-def _needs_stop(view: View) -> str | None:
-    if view.status is Status.STOPPED:
-        return None
-    return {
-        Status.STARTING: "the script has not come to its first stop yet",
-        Status.RUNNING: "the script is running: p pauses it",
-        Status.ENDED: "the script has ended: r starts it again",
-    }[view.status]
-
-
-def _needs_next(view: View) -> str | None:
-    reason = _needs_stop(view)
-    if reason is not None:
-        return reason
-    why = view.history[-1].stop.reason
-    if why is StopReason.EXCEPTION:
-        return "no phase can follow an exception: c lets the script end"
-    if why is StopReason.FINISHED:
-        return "no phase is left: c lets the script end"
-    return None
-
-
-def _needs_skippable(view: View) -> str | None:
-    reason = _needs_next(view)
-    if reason is not None:
-        return reason
-    upcoming = view.history[-1].stop.next
-    if upcoming is None:
-        return "nothing is about to run"
-    if not upcoming.skippable:
-        what = upcoming.phase.value
-        return f"{what} cannot be skipped: only zero_grad, backward, clip, step and scheduler can"
-    return None
-
-
-def _needs_running(view: View) -> str | None:
-    if view.status is Status.STOPPED:
-        return "the script is stopped already"
-    if view.status is Status.STARTING:
-        return "the script has not imported torch yet: it stops by itself at its first phase"
-    if view.status is Status.ENDED:
-        return "the script has ended: r starts it again"
-    return None if view.lost is None else "the connection to the script is lost"
-
-
-def _needs_restartable(view: View) -> str | None:
-    return None if view.info.can_restart else "this session cannot be restarted from here"
-
-
-def _needs_earlier(view: View) -> str | None:
-    if view.ago < len(view.history) - 1:
-        return None
-    return "there is no earlier stop" if view.history else "the script has not stopped yet"
-
-
-def _needs_looking_back(view: View) -> str | None:
-    return None if view.shown is not None else "this is the last stop"
 
 
 def _resume(action: Action, host: Host, _argument: str) -> None:
@@ -107,7 +56,7 @@ _RUN = (
         partial(_resume, Action.NEXT),
         keys=("n", "space"),
         aliases=("n",),
-        available=_needs_next,
+        available=needs_next,
         footer="next",
     ),
     Command(
@@ -117,7 +66,7 @@ _RUN = (
         partial(_resume, Action.ITERATION),
         keys=("i",),
         aliases=("i", "iter"),
-        available=_needs_next,
+        available=needs_next,
         footer="iteration",
     ),
     Command(
@@ -127,7 +76,7 @@ _RUN = (
         partial(_resume, Action.CONTINUE),
         keys=("c",),
         aliases=("c", "cont"),
-        available=_needs_stop,
+        available=needs_stop,
         footer="continue",
     ),
     Command(
@@ -137,7 +86,7 @@ _RUN = (
         lambda host, _argument: host.pause_script(),
         keys=("p",),
         aliases=("interrupt",),
-        available=_needs_running,
+        available=needs_running,
         footer="pause",
     ),
     Command(
@@ -147,7 +96,7 @@ _RUN = (
         partial(_resume, Action.SKIP),
         keys=("k",),
         aliases=("k",),
-        available=_needs_skippable,
+        available=needs_skippable,
         footer="skip",
     ),
     Command(
@@ -157,7 +106,7 @@ _RUN = (
         lambda host, _argument: host.restart_script(),
         keys=("r",),
         aliases=("r", "run"),
-        available=_needs_restartable,
+        available=needs_restartable,
         footer="restart",
     ),
 )
@@ -169,7 +118,7 @@ _LOOK = (
         "Look at the stop before the one on screen, as it was recorded then.",
         partial(_look, -1),
         keys=("left_square_bracket",),
-        available=_needs_earlier,
+        available=needs_earlier,
         footer="earlier",
         footer_group="ago",
     ),
@@ -179,7 +128,7 @@ _LOOK = (
         "Look at the stop after the one on screen.",
         partial(_look, 1),
         keys=("right_square_bracket",),
-        available=_needs_looking_back,
+        available=needs_looking_back,
         footer="later",
         footer_group="ago",
     ),
@@ -190,7 +139,7 @@ _LOOK = (
         partial(_look, None),
         keys=("right_curly_bracket",),
         aliases=("now",),
-        available=_needs_looking_back,
+        available=needs_looking_back,
     ),
 )
 
@@ -283,5 +232,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

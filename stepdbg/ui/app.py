@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import gc
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -24,12 +23,14 @@ from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import ParameterPage, ParameterRow
+from stepdbg.protocol.records import ParameterPage
 from stepdbg.ui.errands import run_errand
+from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.messages import ConsoleInput, ConsoleResized, Errand, ParameterSelected, ParametersMarked, Wanted
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
+from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
@@ -42,15 +43,6 @@ AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
 at the stop that follows. Others would do something to a phase that nobody has seen.
 """
-
-QUICK = 2**20
-"""Elements of a tensor whose statistics take no more than a few milliseconds."""
-
-
-def first_to_see(rows: Sequence[ParameterRow]) -> ParameterRow:
-    """What is selected before the user has chosen: the first parameter whose numbers take no time to read."""
-    small = (row for row in rows if row.shape is not None and math.prod(row.shape) <= QUICK)
-    return next(small, rows[0])
 
 
 def resident_bytes(pid: int) -> int | None:
@@ -82,6 +74,7 @@ class StepdbgApp(App[Exited | None]):
         self._session = session
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._unanswered, self._state.settle)
+        self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -213,6 +206,9 @@ class StepdbgApp(App[Exited | None]):
     def _ask(self, stop: int, query: m.Query) -> None:
         if self._requests.note(stop, query):
             self.run_worker(self._requests.ask(type(query)), group="requests")
+
+    async def _ask_session(self, query: m.Query) -> object:
+        return await self._session.request(query)
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
         if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:
@@ -370,7 +366,7 @@ class StepdbgApp(App[Exited | None]):
 
     def leave(self) -> None:
         """Step out of what is open, innermost first."""
-        if not self.main.leave() and self._seen.shown is not None:
+        if not (self.graph.stop_export() or self.main.leave()) and self._seen.shown is not None:
             self.look_back(None)
 
     def open_prompt(self, text: str) -> None:

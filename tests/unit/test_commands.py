@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepdbg.client.session import Exited, SessionInfo
-from stepdbg.client.store import Status, View
-from stepdbg.commands import BY_NAME, COMMANDS, RESERVED_KEYS, complete, parse
+from stepdbg.client.store import GraphTree, Recorded, Status, View
+from stepdbg.commands import BY_NAME, COMMANDS, RESERVED_KEYS, Parsed, complete, parse
 from stepdbg.errors import UsageError
+from stepdbg.export import SUFFIXES
+from stepdbg.protocol.graph import PLAIN, GraphPage
+from stepdbg.protocol.records import StopReason, StopRecord
 
 VIEW = View(SessionInfo("train.py", ("python", "train.py"), "/usr/bin/python3"))
 
@@ -33,7 +36,8 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     assert command.help.endswith(".")
     argument = ""
     if command.argument is not None:
-        argument = command.argument.choices[0] if command.argument.choices else "x"
+        samples = {"file": "graph.dot", "number": "2"}
+        argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):
         parsed = parse(f" {word} {argument} ")
         assert (parsed.command, parsed.argument) == (command, argument)
@@ -50,6 +54,20 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("focus grahp", "did you mean graph?"),
         ("", "type the name of a command"),
         ("zzzz", "? lists all commands"),
+        ("watch losses", "one of grads, stacks"),
+        ("unwatch", "unwatch needs one argument: grads or stacks"),
+        ("fold", "fold needs one argument: all, none or default"),
+        ("fold evrything", "one of all, none, default"),
+        ("view rwa", "did you mean raw?"),
+        ("which two", "'two' is no number of a graph: which alone lists them"),
+        ("which ²", "'²' is no number"),
+        ("graph 2", "graph takes no argument, so not '2': did you mean which 2?"),
+        ("graph x", "graph takes no argument, so not 'x'$"),
+        ("export", "export needs one argument: export FILE"),
+        ("export graph", "'graph' needs a suffix: graph.dot, graph.mmd, graph.md or graph.json"),
+        ("export plots/net.PNG", "no format for .png: net.dot, net.mmd, net.md or net.json"),
+        ("exp! graph.dot", "there is no export!, only export FILE"),
+        ("next!", "there is no next!, only next"),
     ],
 )
 def test_a_wrong_line_names_the_right_form(line: str, message: str) -> None:
@@ -61,6 +79,18 @@ def test_a_wrong_line_names_the_right_form(line: str, message: str) -> None:
 def test_the_beginning_of_one_name_is_enough() -> None:
     assert parse("iterat").command is BY_NAME["iteration"]
     assert parse("focus mem").argument == "memory"
+    assert parse("watch g").argument == "grads"
+    assert parse("watch gradients").argument == parse("watch gradi").argument == "grads"
+    assert parse("unw s") == Parsed(BY_NAME["unwatch"], "stacks")
+
+
+def test_replacing_a_file_is_only_done_when_written_out() -> None:
+    assert parse("exp graph.dot") == parse("save graph.dot") == Parsed(BY_NAME["export"], "graph.dot")
+    assert parse("export! my graph.dot") == Parsed(BY_NAME["export!"], "my graph.dot")
+
+
+def test_a_file_name_may_be_anything_with_a_known_suffix() -> None:
+    assert parse("export ~/runs/a b.MMD").argument == "~/runs/a b.MMD"
 
 
 @given(st.text(max_size=20))
@@ -74,6 +104,12 @@ def test_completion_offers_names_and_choices() -> None:
     assert complete("pre") == ["present"]
     assert "focus graph" in complete("focus g")
     assert complete("help ear") == ["help earlier"]
+    assert complete("view ") == ["view modules", "view raw"]
+    assert complete("watch gra") == ["watch grads"]
+    assert complete("export runs/") == [f"export runs/graph{suffix}" for suffix in SUFFIXES]
+    assert complete("export net.m") == ["export net.mmd", "export net.mermaid", "export net.md"]
+    assert complete("export net.dot") == ["export net.dot"]
+    assert complete("export ./a.b/net.j") == ["export ./a.b/net.json"]
 
 
 def test_what_can_be_done_depends_on_the_state() -> None:
@@ -88,3 +124,38 @@ def test_what_can_be_done_depends_on_the_state() -> None:
     assert not {"next", "iteration", "continue", "skip"} & (starting | running | ended)
     assert {"restart", "quit", "help"} <= starting & running & ended
     assert "pause" not in possible(replace(VIEW, status=Status.RUNNING, lost=""))
+
+
+STOP = StopRecord(1, StopReason.STEP, 1, 1, (), None, (), (), None, (), None, "MainThread", 0.1, None)
+EMPTY = GraphPage(1, 0, 0, (), "", "", None, False, 0, 0, (), note="no graph yet: nothing ran forward.")
+
+
+def at_stop(*recorded: Recorded, shown: int | None = None) -> View:
+    return replace(VIEW, status=Status.STOPPED, history=recorded, shown=shown)
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (VIEW, "has not come to its first stop yet"),
+        (replace(VIEW, status=Status.RUNNING), "the script is running: p pauses it"),
+        (at_stop(Recorded(STOP), Recorded(replace(STOP, number=2)), shown=0), "an earlier stop is on screen"),
+        (at_stop(Recorded(STOP, graph=GraphTree(PLAIN, EMPTY, {}))), "no graph yet: nothing ran forward"),
+        (at_stop(Recorded(STOP, graph=GraphTree(PLAIN, replace(EMPTY, note=""), {}))), "there is no graph yet"),
+        (at_stop(Recorded(STOP, graph=GraphTree(PLAIN, replace(EMPTY, recorded_at=1), {}))), None),
+        (at_stop(Recorded(STOP)), None),
+    ],
+)
+def test_a_graph_is_exported_where_there_is_one(view: View, words: str | None) -> None:
+    for name in ("export", "export!", "which"):
+        reason = BY_NAME[name].available(view)
+        assert (reason is None) if words is None else (words in (reason or ""))
+
+
+def test_what_is_watched_can_be_changed_while_the_script_is_held() -> None:
+    earlier = at_stop(Recorded(STOP), Recorded(replace(STOP, number=2)), shown=0)
+    for name in ("watch", "unwatch"):
+        assert BY_NAME[name].available(earlier) is None
+        assert "p pauses it" in (BY_NAME[name].available(replace(VIEW, status=Status.RUNNING)) or "")
+    for name in ("view", "fold"):
+        assert "} returns" in (BY_NAME[name].available(earlier) or "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual.widget import Widget
@@ -15,6 +16,15 @@ from stepdbg.ui.messages import ParameterSelected
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import Column, LineTable
+
+QUICK = 2**20
+"""Elements of a tensor whose statistics take no more than a few milliseconds."""
+
+
+def first_to_see(rows: Sequence[ParameterRow]) -> ParameterRow:
+    """What is selected before the user has chosen: the first parameter whose numbers take no time to read."""
+    small = (row for row in rows if row.shape is not None and math.prod(row.shape) <= QUICK)
+    return next(small, rows[0])
 
 
 class ParametersPane(RecordedPane):

@@ -27,6 +27,7 @@ from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.panes.values import ValuesPane
+from stepdbg.ui.progress import ProgressLine
 from stepdbg.ui.prompt import PromptBar
 
 WIDE = (100, 30)
@@ -104,7 +105,7 @@ class MainScreen(Screen[None]):
         """How many there were when last they were counted."""
 
     def compose(self) -> ComposeResult:
-        """Header, rail, status, tabs, two columns of panes, prompt, footer."""
+        """Header, rail, status, tabs, two columns of panes, progress, prompt, footer."""
         yield HeaderLine().data_bind(MainScreen.view)
         yield RailPane(id="rail").data_bind(MainScreen.view, MainScreen.selected)
         yield StatusLine().data_bind(MainScreen.view)
@@ -115,6 +116,7 @@ class MainScreen(Screen[None]):
                     for pane in panes:
                         state = MainScreen.view, MainScreen.selected, MainScreen.marked
                         yield pane(id=pane.TITLE.lower()).data_bind(*state)
+        yield ProgressLine()
         yield PromptBar(id="prompt")
         yield KeyLine(SPARED)
 

@@ -1,0 +1,99 @@
+"""The commands on graphs. Keys for these are the graph pane's own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from stepdbg.commands.available import needs_graph, needs_live, needs_stop
+from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.errors import UsageError
+from stepdbg.export import format_of, suggestions
+
+WATCHED = ("grads", "stacks")
+"""What can be watched: the gradients at module boundaries, the stacks that nodes are made with."""
+
+LEVELS = {"all": 0, "none": 2, "default": 1}
+"""What `fold` takes, as `Lens.base`."""
+
+_FILE = Argument("file", "a file: .dot, .mmd, .md or .json", check=format_of, suggest=suggestions)
+_ALSO = {"gradients": "grads", "traces": "stacks"}
+
+
+def _number(text: str) -> None:
+    if not text.isascii() or not text.isdecimal():
+        raise UsageError(f"{text!r} is no number of a graph: which alone lists them")
+
+
+def _export(replace: bool, host: Host, argument: str) -> None:
+    host.graph.export(argument, replace=replace)
+
+
+def _watch(on: bool, host: Host, argument: str) -> None:
+    host.graph.watch(argument, on=on)
+
+
+def _which(host: Host, argument: str) -> None:
+    host.graph.choose(int(argument) if argument else None)
+
+
+GRAPH = (
+    Command(
+        "view",
+        "Graph",
+        "Show the graph by modules, or raw, node by node; without a word the other of the two.",
+        lambda host, argument: host.graph.show_view(argument),
+        aliases=("layout",),
+        argument=Argument("what", "a view", ("modules", "raw"), required=False),
+        available=needs_live,
+    ),
+    Command(
+        "fold",
+        "Graph",
+        "Fold all, none, or what is folded by default.",
+        lambda host, argument: host.graph.fold(LEVELS[argument]),
+        argument=Argument("what", "how much", tuple(LEVELS)),
+        available=needs_live,
+    ),
+    Command(
+        "which",
+        "Graph",
+        "Choose the graph of that number; without a number, from all there are.",
+        _which,
+        aliases=("graphs",),
+        argument=Argument("number", "number of a graph", required=False, check=_number),
+        available=needs_graph,
+    ),
+    Command(
+        "watch",
+        "Graph",
+        "Record gradients at modules (grads) or the lines that make nodes (stacks); alone: what is recorded.",
+        partial(_watch, True),
+        argument=Argument("what", "grads or stacks", WATCHED, required=False, also=_ALSO),
+        available=needs_stop,
+    ),
+    Command(
+        "unwatch",
+        "Graph",
+        "Stop recording grads or stacks.",
+        partial(_watch, False),
+        argument=Argument("what", "grads or stacks", WATCHED, also=_ALSO),
+        available=needs_stop,
+    ),
+    Command(
+        "export",
+        "Graph",
+        "Write the graph as it is shown to a file: .dot, .mmd, .md (with Mermaid) or .json.",
+        partial(_export, False),
+        aliases=("save",),
+        argument=_FILE,
+        available=needs_graph,
+    ),
+    Command(
+        "export!",
+        "Graph",
+        "The same, and replace the file if there is one.",
+        partial(_export, True),
+        argument=_FILE,
+        available=needs_graph,
+    ),
+)

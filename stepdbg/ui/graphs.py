@@ -1,0 +1,138 @@
+"""What the commands on graphs do: the pane's view of the graph is changed, watched or written to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.worker import Worker
+
+from stepdbg.errors import RequestError, SessionClosedError, UsageError
+from stepdbg.protocol.graph import GraphChoice, GraphView, Watching
+from stepdbg.protocol.messages import SetWatching
+from stepdbg.ui.exporting import Ask, export_graph
+from stepdbg.ui.panes.graph import GraphPane
+from stepdbg.ui.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from stepdbg.ui.app import StepdbgApp
+
+GONE = "the script has gone on, or ended"
+
+
+class GraphCommands:
+    """The app's part for graphs (`commands.command.GraphHost`)."""
+
+    def __init__(self, app: StepdbgApp, ask: Ask, answered: Callable[[SetWatching, Watching], None]) -> None:
+        self._app = app
+        self._ask = ask
+        """Asks the session that there is."""
+        self._answered = answered
+        """Takes what belongs into the View."""
+        self._export: Worker[None] | None = None
+
+    @property
+    def _pane(self) -> GraphPane:
+        return self._app.main.query_one(GraphPane)
+
+    def _say(self, text: str, *, wrong: bool = False) -> None:
+        self._app.notify(text, severity="warning" if wrong else "information", markup=False)
+
+    # ── how it is shown ─────────────────────────────────────────────────────────────────────────────────────
+
+    def show_view(self, view: str) -> None:
+        """By modules or raw; empty: the other one."""
+        other = GraphView.RAW if self._pane.lens.view is GraphView.MODULES else GraphView.MODULES
+        self._pane.show_view(view or other.value)
+        self._bring()
+
+    def fold(self, base: int) -> None:
+        """All rows alike."""
+        self._pane.fold(base)
+        self._bring()
+
+    def choose(self, number: int | None) -> None:
+        """Another graph, if there is one of that number; without a number the pane's picker."""
+        if number is None:
+            self._bring()
+            self._pane.open_picker()
+            return
+        choices = self._choices()
+        if number in {choice.id for choice in choices}:
+            self._pane.choose(number)
+            self._bring()
+        else:
+            there = ", ".join(f"{choice.id} {choice.title}" for choice in choices) or "none is known"
+            self._say(f"which: there is no graph {number}: {there}", wrong=True)
+
+    def _choices(self) -> tuple[GraphChoice, ...]:
+        view = self._app.view
+        recorded = view.looking_at if view is not None else None
+        return recorded.graph.page.choices if recorded is not None and recorded.graph is not None else ()
+
+    def _bring(self) -> None:
+        """Bring the pane on screen where only one is."""
+        if self._app.main.single:
+            self._app.focus_pane(GraphPane.NUMBER)
+
+    # ── what is watched ─────────────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, what: str, *, on: bool) -> None:
+        """Switch it, and say what is recorded from now on."""
+        query = SetWatching(0, on if what == "grads" else None, on if what == "stacks" else None)
+        self._app.run_worker(self._watch(query), group="watching")
+
+    async def _watch(self, query: SetWatching) -> None:
+        try:
+            watching: Watching = await self._ask(query)
+        except RequestError as error:
+            self._say(f"watch: {error}", wrong=True)
+        except SessionClosedError:
+            self._say(f"watch: {GONE}", wrong=True)
+        else:
+            self._answered(query, watching)
+            self._say(watched(watching))
+
+    # ── export ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def export(self, name: str, *, replace: bool) -> None:
+        """Write the graph as the pane shows it now."""
+        if self._export is not None and self._export.is_running:
+            self._say("export: one is under way, escape stops it", wrong=True)
+            return
+        self._export = self._app.run_worker(self._write(name, replace=replace), group="export")
+
+    def stop_export(self) -> bool:
+        """Stop writing; False when nothing is being written."""
+        if self._export is None or not self._export.is_running:
+            return False
+        self._export.cancel()
+        self._export = None
+        self._say("export: stopped, nothing was written")
+        return True
+
+    async def _write(self, name: str, *, replace: bool) -> None:
+        line = self._app.main.query_one(ProgressLine)
+
+        def tell(done: int, total: int) -> None:
+            line.progress = f"exporting {name}", done, total
+
+        try:
+            done = await export_graph(self._ask, self._pane.lens, name, over=replace, tell=tell)
+        except (UsageError, RequestError) as error:
+            self._say(f"export: {error}", wrong=True)
+        except SessionClosedError:
+            self._say(f"export: {GONE}, nothing was written", wrong=True)
+        else:
+            self._say(done)
+        finally:
+            line.progress = None
+
+
+def watched(watching: Watching) -> str:
+    """What is recorded from here on, in one line."""
+    if watching.note:
+        return watching.note
+    kinds = [("gradients at modules", watching.gradients), ("the lines that make nodes", watching.stacks)]
+    names = [name for name, on in kinds if on]
+    return f"watched: {' and '.join(names)}" if names else "nothing is watched: watch grads, or watch stacks"
