@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import fake_graph
+
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
     ExceptionInfo,
     Frame,
-    GraphPage,
-    GraphRow,
     LossValue,
     MemoryRecord,
     ParameterPage,
@@ -18,7 +18,6 @@ from stepdbg.protocol.records import (
     Phase,
     PhaseRun,
     RailStep,
-    Reach,
     SourceText,
     StopReason,
     StopRecord,
@@ -152,25 +151,6 @@ def parameter_rows(number: int) -> list[ParameterRow]:
     return rows
 
 
-def graph_rows() -> list[GraphRow]:
-    """The graph of one forward of `net` under BCELoss."""
-    table: list[tuple[int, str, str, str, tuple[int, ...], int]] = [
-        (0, "loss", "loss", "BCELoss", (), 8),
-        (1, "module", "net", "Sequential", (32, 1), 7),
-        (2, "module", "net.3", "Sigmoid", (32, 1), 0),
-        (2, "module", "net.2", "Linear", (32, 1), 2),
-        (3, "parameter", "net.2.weight", "", (1, 6), 0),
-        (3, "parameter", "net.2.bias", "", (1,), 0),
-        (2, "module", "net.0", "Linear", (32, 6), 2),
-        (3, "parameter", "net.0.weight", "", (6, 4), 0),
-        (3, "parameter", "net.0.bias", "", (6,), 0),
-    ]
-    return [
-        GraphRow(index, depth, kind, name, detail, dims, 1 + below, below, 40 - index, nbytes=128)
-        for index, (depth, kind, name, detail, dims, below) in enumerate(table)
-    ]
-
-
 def tensor(dims: tuple[int, ...], scale: float) -> TensorView:
     """A small tensor with numbers that can be told apart."""
     columns = dims[-1] if dims else 1
@@ -196,17 +176,13 @@ def answer(query: Any, number: int) -> Any:
         grad = tensor(dims, 0.0021) if query.name.startswith("net.") and number > 4 else None
         return ValuesRecord(number, query.name, tensor(dims, 0.11), grad, "" if grad else "none")
     if isinstance(query, m.GetGraph):
-        rows_of = graph_rows() if number > 2 else []
-        page_of = tuple(rows_of[query.offset : query.offset + query.count])
-        reach = (Reach("net", "Sequential", 4, 4), Reach("net2", "Sequential", 0, 4))
-        if not rows_of:
-            return GraphPage(
-                number, 0, 0, (), "", "", None, freed=False, nodes=0, edges=0, reach=(), note="no graph yet"
-            )
-        return GraphPage(
-            number, query.offset, len(rows_of), page_of, "loss", "BinaryCrossEntropyBackward0", 4,
-            freed=number > 4, nodes=9, edges=8, reach=reach,
-        )  # fmt: skip
+        return fake_graph.page(query, number) if number > 2 else replace(fake_graph.NO_GRAPH, stop=number)
+    if isinstance(query, m.GetGraphEdges):
+        return fake_graph.edges(query)
+    if isinstance(query, m.GetGraphPath):
+        return fake_graph.path(query)
+    if isinstance(query, m.SetWatching):
+        return fake_graph.watching(query)
     if isinstance(query, m.GetMemory):
         grads = 4 if number > 4 else 0
         return MemoryRecord(number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0)

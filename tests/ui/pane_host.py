@@ -2,21 +2,21 @@
 
 from dataclasses import replace
 
+import fake_graph
 from textual.app import App
 from textual.reactive import reactive
 
+from stepdbg.client import store
 from stepdbg.client.session import SessionInfo
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, Status, View
-from stepdbg.protocol.messages import Query
+from stepdbg.protocol.graph import PLAIN, GraphPage, GraphRow, Reach
+from stepdbg.protocol.messages import GetGraph, Query
 from stepdbg.protocol.records import (
     Frame,
-    GraphPage,
-    GraphRow,
     MemoryRecord,
     ParameterRow,
     Phase,
     PhaseRun,
-    Reach,
     SourceText,
     StopReason,
     StopRecord,
@@ -39,6 +39,7 @@ class Host(App):
     CSS = "Screen { layout: vertical; }"
     view: reactive[View | None] = reactive(None)
     selected: reactive[str] = reactive("")
+    marked: reactive[frozenset[str]] = reactive(frozenset())
 
     def __init__(self, pane: Pane, view: View | None = None, selected: str = "", theme: str = "dark") -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class Host(App):
         self.set_reactive(Host.selected, selected)
 
     def compose(self):
-        yield self.pane.data_bind(Host.view, Host.selected)
+        yield self.pane.data_bind(Host.view, Host.selected, Host.marked)
 
     def wanted(self) -> list[Query]:
         return [message.query for message in self.said if isinstance(message, Wanted)]
@@ -61,6 +62,14 @@ class Host(App):
 
     def on_parameter_selected(self, message):
         self.said.append(message)
+
+    def on_parameters_marked(self, message):
+        self.said.append(message)
+
+    def on_errand(self, message):
+        self.said.append(message)
+
+    on_copy_path = on_watch_gradients = on_errand
 
     def on_console_input(self, message):
         self.said.append(message)
@@ -123,6 +132,40 @@ def listing(rows, pattern="", gone="") -> ParameterList:
     return ParameterList(pattern, len(rows), 8, dict(enumerate(rows)), gone)
 
 
+class GraphHost(Host):
+    """Answers what the graph pane asks, like the app and the agent together: `page` makes the answers."""
+
+    def __init__(self, pane: Pane, page=fake_graph.page, selected: str = "", number: int = 4, **changes) -> None:
+        super().__init__(pane, view(Recorded(stop(number), parameters=listing(two_nets())), **changes), selected)
+        self.page = page
+        self.held: list[GetGraph] | None = None
+        """What was asked while a test holds the answers back."""
+
+    def on_wanted(self, message):
+        super().on_wanted(message)
+        if self.held is None:
+            self.answer(message.query)
+        else:
+            self.held.append(message.query)
+
+    def answer(self, query):
+        now = self.view.history[-1].stop.number
+        self.view = store.apply_answer(self.view, now, query, self.page(query, now))
+
+    def on_parameter_selected(self, message):
+        super().on_parameter_selected(message)
+        self.selected = message.name
+
+    def arrive(self, number: int) -> None:
+        """The next stop, with what the pane wants to know of it, as the app shows it."""
+        record = stop(number)
+        after = replace(self.view, history=(*self.view.history, Recorded(record)))
+        for query in self.pane.wishes(record):
+            self.said.append(Wanted(query))
+            after = store.apply_answer(after, number, query, self.page(query, number))
+        self.view = after
+
+
 def graph_rows() -> tuple[GraphRow, ...]:
     row = GraphRow
     return (
@@ -138,11 +181,11 @@ def graph_rows() -> tuple[GraphRow, ...]:
     )
 
 
-def graph(rows=None, folded=(), pattern="", **changes) -> GraphTree:
+def graph(rows=None, lens=PLAIN, seek="", **changes) -> GraphTree:
     rows = graph_rows() if rows is None else rows
     reach = (Reach("net", "Sequential", 4, 4), Reach("net2", "Sequential", 0, 4))
     page = GraphPage(5, 0, len(rows), rows, "loss", "BinaryCrossEntropyBackward0", 4, False, 12, 14, reach)
-    return GraphTree(pattern, folded, replace(page, **changes), dict(enumerate(rows)))
+    return GraphTree(lens, replace(page, **changes), dict(enumerate(rows)), seek)
 
 
 def tensor(rows=6, columns=4, row=0, column=0, received=None, **changes) -> TensorView:

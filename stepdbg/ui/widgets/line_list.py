@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
 from textual.geometry import Region, Size
@@ -32,7 +33,7 @@ CURSOR = "▌"
 class LineList(ScrollView, Generic[Row], can_focus=True):
     """Rows under an optional header line, with a cursor. Subclasses say what a row looks like."""
 
-    ROLES: ClassVar[tuple[str, ...]] = ("muted", "changed", "bad", "good", "name", "guide", "number")
+    ROLES: ClassVar[tuple[str, ...]] = ("muted", "changed", "bad", "good", "name", "guide", "number", "lit")
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line-list--cursor",
         "line-list--header",
@@ -51,6 +52,7 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         & > .line-list--guide { color: $text-disabled; }
         & > .line-list--name { color: $text-primary; }
         & > .line-list--number { color: $foreground; }
+        & > .line-list--lit { color: $accent; }
         & > .line-list--good { color: $text-success; }
         & > .line-list--changed { color: $text-warning; }
         & > .line-list--bad { color: $text-error; text-style: bold; }
@@ -204,9 +206,10 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         self._move(0 if direction < 0 else self.total - 1)
 
     def action_activate(self) -> None:
-        """Choose the row under the cursor."""
-        if self.total:
-            self.post_message(self.RowChosen(self, self.cursor, self.row_at_cursor))
+        """Choose the row under the cursor; without any the key means what it means elsewhere."""
+        if not self.total:
+            raise SkipAction
+        self.post_message(self.RowChosen(self, self.cursor, self.row_at_cursor))
 
     def _move(self, index: int) -> None:
         before = self.cursor

@@ -5,7 +5,7 @@ room.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from stepdbg.ui import format as fmt
@@ -58,7 +58,7 @@ class LineTable(LineList[Row]):
             row = self.rows.get(index)
             if row is None:
                 continue
-            for at, column in enumerate(self.columns):
+            for at, column in enumerate(self.columns if not self.is_sentence(row) else ()):
                 needed = min(fmt.columns(column.cell(row)[0]), column.most) if at else self.name_width(row)
                 if needed:
                     self._natural[at] = max(self._natural[at], needed, len(column.title))
@@ -78,6 +78,17 @@ class LineTable(LineList[Row]):
         text, role = self.columns[0].cell(row)
         return [(fmt.pad(fmt.tail(text, width), width), role)]
 
+    def is_sentence(self, _row: Row) -> bool:
+        """Whether the first cell of that row goes on over all the columns."""
+        return False
+
+    def set_title(self, at: int, title: str) -> None:
+        """Give the column at index `at` another title."""
+        column = self.columns[at]
+        if column.title != title:
+            self.columns = (*self.columns[:at], replace(column, title=title), *self.columns[at + 1 :])
+            self.refresh()
+
     @property
     def shown_columns(self) -> tuple[str, ...]:
         """Titles of the columns that there is room for."""
@@ -91,6 +102,8 @@ class LineTable(LineList[Row]):
         return self._line(row, index)
 
     def _line(self, row: Any, index: int) -> Spans:
+        if row is not None and self.is_sentence(row):
+            return self.name_spans(index, row, self.room - 1)
         spans: list[Span] = []
         for at, (column, columns) in enumerate(zip(self.columns, self._widths, strict=False)):
             if columns is None:

@@ -1,12 +1,15 @@
 """A tree over paged rows: lines in pre-order with their depth, never objects with children.
 
-So a tree that is 2,400 levels deep, or 100,000 rows long, costs what the visible rows cost. The rows come
-folded already: folding is asked of whoever keeps the tree (`FoldsWanted`), which sends other rows.
+So a tree that is 50,000 levels deep, or 100,000 rows long, costs what the visible rows cost. The rows come
+folded already: folding is asked of whoever keeps the tree (`LevelWanted`), which sends other rows.
+
+Two kinds of tree can be drawn. Mostly a row hangs from the row above it that is one level less deep. In a tree of
+*chains* a row may also continue a row of its own depth, after that one's side branches, as in `git log --graph`: depth
+counts branchings then, and a chain of 50,000 rows stays at the left edge.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -14,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from stepdbg.ui import format as fmt
+from stepdbg.ui.widgets.guides import FOLDED, Guides
 from stepdbg.ui.widgets.line_list import Span, Spans
 from stepdbg.ui.widgets.line_table import Column, LineTable
 
@@ -27,11 +31,19 @@ class TreeRow(Protocol):
 
     @property
     def depth(self) -> int:
-        """Rows above it in the tree."""
+        """Rows above it in the tree; in a tree of chains: branchings above it."""
 
     @property
     def rows_below(self) -> int:
         """Rows of its subtree, without itself, when nothing is folded."""
+
+    @property
+    def level(self) -> int:
+        """0 folded, 1 as first shown, 2 unfolded whole."""
+
+    @property
+    def unfolds(self) -> bool:
+        """Whether level 2 shows more than it does now."""
 
 
 AnyRow = TypeVar("AnyRow", bound=TreeRow)
@@ -45,17 +57,32 @@ class LineTree(LineTable[AnyRow]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "fold", "Fold, or go to the row above", show=False),
         Binding("right,l", "unfold", "Unfold, or go to the row below", show=False),
-        Binding("plus", "fold_all(False)", "Unfold all", show=False),
-        Binding("minus", "fold_all(True)", "Fold all", show=False),
+        Binding("minus", "level_of_all(0)", "Fold all", show=False),
+        Binding("equals_sign", "level_of_all(1)", "As first shown", show=False),
+        Binding("plus", "level_of_all(2)", "Unfold all", show=False),
     ]
 
-    class FoldsWanted(Message):
-        """The user folds and unfolds: these rows (by `index`) are to be folded from now on."""
+    class LevelWanted(Message):
+        """The user folds or unfolds: `row` is to have that level, or with None every row."""
 
-        def __init__(self, sender: LineTree[Any], folded: frozenset[int]) -> None:
+        def __init__(self, sender: LineTree[Any], row: Any, level: int) -> None:
             super().__init__()
             self.tree = sender
-            self.folded = folded
+            self.row = row
+            self.level = level
+
+        @property
+        def control(self) -> LineTree[Any]:
+            """The tree."""
+            return self.tree
+
+    class ParentWanted(Message):
+        """The user goes to the row that `row` hangs from or continues; it is not among those that are here."""
+
+        def __init__(self, sender: LineTree[Any], row: Any) -> None:
+            super().__init__()
+            self.tree = sender
+            self.row = row
 
         @property
         def control(self) -> LineTree[Any]:
@@ -67,79 +94,40 @@ class LineTree(LineTable[AnyRow]):
         columns: Sequence[Column[AnyRow]],
         label: Callable[[AnyRow, int], Spans],
         *,
+        lit: Callable[[AnyRow], bool] = lambda _row: False,
         id: str | None = None,  # noqa: A002
     ) -> None:
-        """`label(row, width)` gives the spans behind the guides, at most `width` columns of them."""
+        """`label(row, width)` gives the spans behind the guides, at most `width` columns of them; the guides of `lit`
+        rows stand out.
+        """
         super().__init__(columns, id=id)
         self.label = label
-        self.folded: frozenset[int] = frozenset()
-        self._guides: dict[int, str] = {}
+        self.lit = lit
+        self._guides: Guides = Guides({}, 0, chains=False)
 
-    def show_tree(self, rows: Mapping[int, AnyRow], total: int, folded: frozenset[int]) -> None:
-        """Show `rows` as they are with `folded` folded."""
-        self.folded = folded
-        self._guides = {}
+    def show_tree(self, rows: Mapping[int, AnyRow], total: int, *, chains: bool = False) -> None:
+        """Show `rows` as they are folded."""
+        self._guides = Guides(rows, total, chains=chains)
         self.show(rows, total)
 
-    # ── guides ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the first column ────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, first: int, last: int) -> None:
-        if any(index in self.rows and index not in self._guides for index in range(first, last)):
-            self._work_out_guides(first, last)
+        self._guides.work_out(first, last, self.page)
         super().prepare(first, last)
-
-    def _work_out_guides(self, first: int, last: int) -> None:
-        """Guides of the rows on screen, from the bottom up, starting as far below as the margin goes."""
-        last = min(last + self.page, self.total)
-        open_at: list[bool] = self._open_below(last)
-        for index in range(last - 1, first - 1, -1):
-            row = self.rows.get(index)
-            if row is None:
-                open_at = self._open_below(index)
-                continue
-            depth = row.depth
-            open_at.extend([False] * (depth + 1 - len(open_at)))
-            del open_at[depth + 1 :]
-            upper = "".join("│ " if open_at[level] else "  " for level in range(1, depth))
-            own = "" if depth == 0 else "├ " if open_at[depth] else "└ "
-            self._guides[index] = upper + own
-            open_at[depth] = True
-
-    def _open_below(self, end: int) -> list[bool]:
-        """By depth: whether a sibling of the rows just above position `end` follows at or below it.
-
-        Told from the extents of the rows that are here; where an ancestor is not here, no guide is drawn.
-        """
-        last = self.rows.get(end - 1)
-        if last is None or end >= self.total:
-            return []
-        chain: list[AnyRow] = [last]
-        for index in range(end - 2, max(end - 2 - 4 * self.page, -1), -1):
-            row = self.rows.get(index)
-            if row is None:
-                break
-            if row.depth < chain[-1].depth:
-                chain.append(row)
-        open_at = [False] * (last.depth + 1)
-        for row, parent in itertools.pairwise(chain):
-            if parent.depth == row.depth - 1:
-                open_at[row.depth] = row.index + row.rows_below < parent.index + parent.rows_below
-        return open_at
-
-    # ── the first column ────────────────────────────────────────────────────────────────────────────────────
 
     def name_width(self, row: AnyRow) -> int:
         return 2 * row.depth + 2 + sum(fmt.columns(text) for text, _role in self.label(row, 200))
 
     def name_spans(self, index: int, row: AnyRow, width: int) -> Spans:
-        guides = self._guides.get(index, "  " * row.depth)
+        guides, mark = self._guides.of(index)
         most = max(width // 2, 4)
         if len(guides) > most:
             note = f"⋯{row.depth} "
             keep = max(most - len(note), 2)
             guides = note + guides[len(guides) - keep - (keep % 2) :]
-        mark = "▸ " if row.index in self.folded else "▾ " if row.rows_below else ""
-        spans: list[Span] = [(guides, "guide"), (mark, "muted")]
+        lit = self.lit(row)
+        spans: list[Span] = [(guides, "lit" if lit else "guide"), (mark, "lit" if lit else "muted")]
         room = width - len(guides) - len(mark)
         used = 0
         for text, role in self.label(row, max(room, 1)):
@@ -151,44 +139,70 @@ class LineTree(LineTable[AnyRow]):
 
     # ── folding ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    def is_open(self, index: int) -> bool:
+        """Whether rows are drawn under the one at position `index`."""
+        row, following = self.rows.get(index), self.rows.get(index + 1)
+        if row is None or not row.rows_below or row.level == FOLDED or index + 1 >= self.total:
+            return False
+        return following is None or following.index <= row.index + row.rows_below
+
+    def parent_of(self, index: int) -> int | None:
+        """Position of the row that the one at `index` hangs from or continues; None: it has none, or it is not here.
+
+        That row is the nearest one above whose extent goes this far.
+        """
+        row = self.rows.get(index)
+        if row is None:
+            return None
+        for position in range(index - 1, -1, -1):
+            above = self.rows.get(position)
+            if above is None:
+                return None
+            if above.index + above.rows_below >= row.index:
+                return position
+        return None
+
     def action_activate(self) -> None:
         """Fold or unfold the row under the cursor; a leaf is chosen."""
         row = self.row_at_cursor
-        if row is not None and row.rows_below:
-            self._want(self.folded ^ {row.index})
-        else:
+        if row is None or not row.rows_below:
             super().action_activate()
+        elif self.is_open(self.cursor):
+            self._want(row, FOLDED)
+        else:
+            self.action_unfold()
 
     def action_fold(self) -> None:
-        """Fold the row under the cursor, or go to the row that it hangs from."""
+        """Show less of the row under the cursor, or go to the row that it hangs from."""
         row = self.row_at_cursor
         if row is None:
             return
-        if row.rows_below and row.index not in self.folded:
-            self._want(self.folded | {row.index})
+        if self.is_open(self.cursor):
+            # Along a chain there is nothing between all of it and nothing.
+            self._want(row, FOLDED if self._guides.chains else row.level - 1)
             return
-        for index in range(self.cursor - 1, -1, -1):
-            above = self.rows.get(index)
-            if above is None:
-                return
-            if above.depth < row.depth:
-                self._move(index)
-                return
+        parent = self.parent_of(self.cursor)
+        if parent is not None:
+            self._move(parent)
+        elif self.cursor:
+            self.post_message(self.ParentWanted(self, row))
 
     def action_unfold(self) -> None:
-        """Unfold the row under the cursor, or go to the first row below it."""
+        """Show more of the row under the cursor, or go to the first row below it."""
         row = self.row_at_cursor
-        if row is None or not row.rows_below:
+        if row is None:
             return
-        if row.index in self.folded:
-            self._want(self.folded - {row.index})
-        else:
+        if row.rows_below and row.level == FOLDED:
+            self._want(row, 1)
+        elif row.unfolds and row.level < 2:
+            self._want(row, 2)
+        elif self.is_open(self.cursor):
             self._move(self.cursor + 1)
 
-    def action_fold_all(self, fold: bool) -> None:
-        """Unfold every row, or fold every row that is here and below the first."""
-        here = (row.index for row in self.rows.values() if row.depth and row.rows_below)
-        self._want(self.folded | frozenset(here) if fold else frozenset())
+    def action_level_of_all(self, level: int) -> None:
+        """Fold every row, unfold every row, or show all as at first."""
+        if self.total:
+            self.post_message(self.LevelWanted(self, None, level))
 
-    def _want(self, folded: frozenset[int]) -> None:
-        self.post_message(self.FoldsWanted(self, folded))
+    def _want(self, row: AnyRow, level: int) -> None:
+        self.post_message(self.LevelWanted(self, row, level))

@@ -1,0 +1,79 @@
+"""What stands in the border of the graph pane, and the sentences in place of a tree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepdbg.client.store import GraphTree
+from stepdbg.protocol.graph import GraphPage, Watching
+from stepdbg.ui import format as fmt
+
+SEPARATOR = " · "
+COUNTED = ("unreached", "unowned", "unused", "shared", "frozen")
+"""Marks that are counted in the border, what matters most first."""
+
+
+def title(tree: GraphTree) -> str:
+    """Who is reached: "loss reaches net 4/4 · net2 0/4"."""
+    page = tree.page
+    reach = SEPARATOR.join(f"{r.name} {r.reached}/{r.total}" for r in page.reach if r.what == "module")
+    parts = [f"{page.root} reaches {reach}"] if page.root and reach else [page.root] if page.root else []
+    parts += [f"filter: {tree.lens.pattern}"] if tree.lens.pattern else []
+    return SEPARATOR.join(parts)
+
+
+def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
+    """Counts and state of the graph in at most `width` columns, as far as words can be spared."""
+    if page.recorded_at is None:
+        return ""
+    marked = dict(page.marks)
+    parts = {"nodes": fmt.plural(page.nodes, "node"), "edges": fmt.plural(page.edges, "edge")}
+    parts |= {mark: f"{marked[mark]:,} {mark}" for mark in COUNTED if marked.get(mark)}
+    if page.freed:
+        parts["freed"] = "freed by backward"
+    if page.recorded_at != page.stop:
+        parts["stop"] = f"recorded at stop {page.recorded_at}"
+    if page.flows:
+        parts["flows"] = flows(watching)
+    shorter = (
+        ("stop", f"stop {page.recorded_at}"),
+        ("freed", "freed"),
+        ("flows", "∂ from next backward" if watching is not None and watching.gradients else "∂ off (a)"),
+        ("edges", f"{fmt.count(page.edges)} edges"),
+        ("nodes", f"{fmt.count(page.nodes)} nodes"),
+        ("edges", ""),
+        ("stop", ""),
+    )
+    for part, text in shorter:
+        if _length(list(parts.values())) <= width:
+            break
+        if parts.get(part):
+            parts[part] = text
+    return SEPARATOR.join(text for text in parts.values() if text)
+
+
+def flows(watching: Watching | None) -> str:
+    """Why no gradient is shown: they are not watched, or no backward has come since."""
+    if watching is not None and watching.gradients:
+        return "gradients: from the next backward on"
+    return "gradients off (a)"
+
+
+def _length(parts: Sequence[str]) -> int:
+    return len(SEPARATOR.join(text for text in parts if text))
+
+
+def note(page: GraphPage) -> str:
+    """What is to be said above the tree, as a sentence; mostly nothing."""
+    text = page.note.rstrip(".")
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def why_no_rows(tree: GraphTree) -> str:
+    """One sentence that says why a tree that has been received is empty."""
+    if tree.page.recorded_at is None:
+        note = tree.page.note.rstrip(".")
+        if note.startswith("no graph"):
+            return f"{note[0].upper()}{note[1:]}."
+        return f"No graph: {note}." if note else "No graph: the script has not reached a forward yet."
+    return f"Nothing in the graph matches “{tree.lens.pattern}”."

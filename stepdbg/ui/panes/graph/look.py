@@ -1,0 +1,91 @@
+"""How the user looks at graphs: the lens, what each view has folded, and places that are being sought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from stepdbg.client.store import GraphTree
+from stepdbg.protocol.graph import GraphView, Lens
+
+OTHER = {GraphView.MODULES: GraphView.RAW, GraphView.RAW: GraphView.MODULES}
+
+
+@dataclass(frozen=True)
+class Seek:
+    """A place that is asked for, while the answer has not come."""
+
+    where: str
+    """As in `GetGraph.seek`."""
+    missing: str = ""
+    """What to tell the user if there is no such place; empty: nothing."""
+    began: int | None = None
+    """Index of the row that a jump came from."""
+    by_user: bool = False
+    """Whether the user moved the cursor there: what it comes to is selected then."""
+    count: int = 0
+    failed: Mapping[str, str] | None = None
+    """What had failed before it was asked."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cursor stays where it is if there is no such place."""
+        return self.where.startswith("parameter:")
+
+
+class Look:
+    """The lens, and how it changes."""
+
+    def __init__(self) -> None:
+        self.lens = Lens()
+        self._other: tuple[int, tuple[tuple[int, int], ...]] = 1, ()
+        """Base and levels of the view that is not shown."""
+        self._graph: tuple[int, int, str] | None = None
+        """Nodes, edges and root of the graph that was folded."""
+
+    def select(self, name: str) -> None:
+        """Light the paths of that parameter."""
+        self.lens = replace(self.lens, selected=name)
+
+    def search(self, pattern: str) -> None:
+        """Only rows that match."""
+        self.lens = replace(self.lens, pattern=pattern)
+
+    def level(self, index: int, level: int) -> None:
+        """Fold or unfold one row."""
+        levels = {**dict(self.lens.levels), index: level}
+        if level == self.lens.base:
+            del levels[index]
+        self.lens = replace(self.lens, levels=tuple(sorted(levels.items())))
+
+    def base(self, level: int) -> None:
+        """Fold or unfold every row."""
+        self.lens = replace(self.lens, base=level, levels=())
+
+    def other_view(self) -> None:
+        """By module, or node by node: each as it was left."""
+        base, levels = self._other
+        self._other = self.lens.base, self.lens.levels
+        self.lens = replace(self.lens, view=OTHER[self.lens.view], base=base, levels=levels)
+
+    def enter(self, graph: int) -> None:
+        """Another graph, as first shown."""
+        self._other, self._graph = (1, ()), None
+        self.lens = replace(self.lens, graph=graph, base=1, levels=())
+
+    def newest(self) -> None:
+        """The newest graph, where a chosen one cannot be shown."""
+        if self.lens.graph:
+            self.enter(0)
+
+    def fit(self, tree: GraphTree) -> None:
+        """Let go of what does not fit the graph that is there now: a choice that is gone, rows of another build."""
+        page, lens = tree.page, self.lens
+        if lens.graph and tree.lens.graph == lens.graph and all(c.id != lens.graph for c in page.choices):
+            self.enter(0)
+        elif page.recorded_at is not None and tree.lens.graph == lens.graph:
+            graph = page.nodes, page.edges, page.root_op
+            if self._graph is not None and graph != self._graph:
+                self._other = self._other[0], ()
+                self.lens = replace(lens, levels=())
+            self._graph = graph

@@ -1,0 +1,363 @@
+"""The pane itself: which rows are asked for and shown, and what its keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
+from stepdbg.protocol.graph import GraphRow, Lens
+from stepdbg.protocol.messages import GetGraph, Query
+from stepdbg.protocol.records import StopRecord
+from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, WatchGradients
+from stepdbg.ui.panes.graph import frame, rows
+from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
+from stepdbg.ui.panes.graph.help import HELP
+from stepdbg.ui.panes.graph.look import Look, Seek
+from stepdbg.ui.panes.graph.picker import GraphPicker
+from stepdbg.ui.panes.graph.tree import GraphTreeList
+from stepdbg.ui.panes.recorded import RecordedPane
+from stepdbg.ui.widgets.line_list import LineList
+from stepdbg.ui.widgets.line_tree import LineTree
+
+PAGE = 80
+NEEDS_PRESENT = "needs the present stop"
+
+
+class GraphPane(RecordedPane):
+    """Pane 1. Posts ParameterSelected and ParametersMarked when the cursor comes to what leads to parameters."""
+
+    NUMBER = "1"
+    TITLE = "Graph"
+    QUERY = GetGraph
+    HELP: ClassVar[str | None] = HELP
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "view", "By module, or node by node", show=False),
+        Binding("P", "parent", "To the row above it", show=False),
+        Binding("L", "leaf", "To the next leaf", show=False),
+        Binding("backspace", "back", "Back from a jump", show=False),
+        Binding("w", "pick", "Which graph", show=False),
+        Binding("d", "gradient", "Graph of the gradient", show=False),
+        Binding("a", "watch", "Watch gradients", show=False),
+        Binding("y", "copy", "Copy the path", show=False),
+        Binding("enter", "again", "Ask again", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
+        self.look = Look()
+        self._seek: Seek | None = None
+        self._seeks = 0
+        self._jumps: list[int] = []
+        """Rows (by index) where jumps began."""
+        self._follow = ""
+        """A parameter, selected elsewhere, that the cursor is still to go to."""
+        self._own: list[str] = []
+        """Parameters selected here, as far as the app has not said so yet."""
+        self._marked: tuple[str, ...] = ()
+        self._untold = False
+        """Whether the user moved the cursor to a row that has not been received."""
+        self._not_measured: tuple[int, int] | None = None
+        """Stop and graph whose bytes could not be measured: not asked for again."""
+        self._tree: GraphTree | None = None
+        self._shown: tuple[int, GraphTree, ParameterList | None] | None = None
+        self.tree_list = GraphTreeList()
+        self.detail = RowDetail()
+
+    def content(self) -> Iterable[Widget]:
+        yield self.tree_list
+        yield self.detail
+
+    @property
+    def lens(self) -> Lens:
+        """How the graph is looked at."""
+        return self.look.lens
+
+    # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_mount(self) -> None:
+        self.watch(self.tree_list, "cursor", self._show_detail, init=False)
+
+    def on_resize(self) -> None:
+        self.detail.styles.height = lines_for(self.size.height)
+        self.call_after_refresh(self.update_pane)
+
+    def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
+        return recorded.graph, recorded.parameters, view.watching
+
+    def show_stop(self, recorded: Recorded) -> str | None:
+        tree, stop = recorded.graph, recorded.stop.number
+        if self.live:
+            self._give_up_seek(recorded)
+            if tree is not None and tree is not self._tree:
+                self.look.fit(tree)
+            elif tree is None and self._failure(recorded):
+                self.look.newest()
+            self._ask_for(tree)
+        if tree is None:
+            return None
+        self._tree = tree
+        self.set_subtitle(frame.title(tree))
+        if tree.page.recorded_at is None or not tree.page.total:
+            self.tree_list.show_tree({}, 0)
+            self._shown = None
+            self._show_detail()
+            return frame.why_no_rows(tree)
+        self._show_rows(stop, tree, recorded.parameters)
+        if self.live:
+            self._arrive(tree)
+            self._measure(recorded, tree)
+        return frame.note(tree.page)
+
+    def _ask_for(self, tree: GraphTree | None) -> None:
+        """Ask for rows that this way of looking shows, with the place that is sought among them."""
+        if tree is not None and tree.page.total and self._follow and self._seek is None:
+            name, self._follow = self._follow, ""
+            here = self.tree_list.row_at_cursor
+            if here is None or here.name != name:
+                self._start(Seek(f"parameter:{name}"))
+        if self._seek is not None:
+            self.ask(replace(self._first_rows(), lens=self.lens, seek=self._seek.where, count=self._seek.count))
+        elif tree is None or tree.lens != self.lens:
+            self.ask(self._first_rows())
+
+    def _show_rows(self, stop: int, tree: GraphTree, listing: ParameterList | None) -> None:
+        if self._shown is not None and all(a is b for a, b in zip(self._shown, (stop, tree, listing), strict=True)):
+            return
+        self._shown = stop, tree, listing
+        self.tree_list.show_graph(tree, listing)
+        self._show_detail()
+        if self._untold and self.tree_list.row_at_cursor is not None:
+            self._tell()
+
+    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+        self._seek = None
+        return (self._first_rows(),)
+
+    def _first_rows(self) -> GetGraph:
+        first = self.tree_list.window[0] if self._tree is not None else 0
+        return GetGraph(0, first, self._count, self.lens)
+
+    @property
+    def _count(self) -> int:
+        return max(PAGE, 2 * self.tree_list.page)
+
+    def clear(self) -> None:
+        self._tree = self._shown = None
+        self.set_subtitle("")
+        self.tree_list.show_tree({}, 0)
+        self.detail.row = None
+
+    def _show_detail(self) -> None:
+        self.detail.row = self.tree_list.row_at_cursor
+
+    def state_text(self) -> str:
+        if self._tree is None or self.view is None:
+            return ""
+        return frame.counts(self._tree.page, self.view.watching, self.size.width - 2)
+
+    def _measure(self, recorded: Recorded, tree: GraphTree) -> None:
+        """Once the tree has been painted, ask for the bytes that are not in it yet."""
+        graph = recorded.stop.number, tree.page.graph
+        if not tree.page.unmeasured or self._not_measured == graph or self._seek is not None:
+            return
+        if self._failure(recorded):
+            self._not_measured = graph
+        elif tree.lens == self.lens:
+            self.call_after_refresh(self.ask, replace(self._first_rows(), measure=True))
+
+    # ── places ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, seek: Seek) -> None:
+        # Two seeks of the same place are two questions: the count tells them apart.
+        self._seeks += 1
+        view = self.view
+        failed = view.history[-1].failed if view is not None and view.history else None
+        self._seek = replace(seek, count=self._count + self._seeks % 2, failed=failed)
+
+    def _arrive(self, tree: GraphTree) -> None:
+        """Put the cursor where what was sought has been found."""
+        seek = self._seek
+        if seek is None or tree.seek != seek.where or tree.lens != self.lens:
+            return
+        self._seek = None
+        found = tree.page.found
+        if found is not None:
+            self._jumps += [seek.began] if seek.began is not None else []
+            self.tree_list.go_to(found)
+            if seek.by_user:
+                self._tell()
+        elif seek.missing:
+            self.notify(seek.missing, markup=False)
+        elif not seek.stays:
+            self.tree_list.go_to(0)
+
+    def _give_up_seek(self, recorded: Recorded) -> None:
+        if self._seek is not None and self._failure(recorded) and recorded.failed is not self._seek.failed:
+            self._seek = None
+
+    def _jump(self, where: str, missing: str) -> None:
+        row = self.tree_list.row_at_cursor
+        if row is not None and self._is_present("jumping"):
+            self._start(Seek(f"{where}:{row.index}", missing, began=row.index, by_user=True))
+            self.update_pane()
+
+    def _is_present(self, what: str) -> bool:
+        """Whether the stop on screen can be asked; if not, the border says that `what` needs it."""
+        if not self.live:
+            self.set_state(f"{what} {NEEDS_PRESENT}")
+        return self.live
+
+    def _look_again(self, place: str = "") -> None:
+        """Show what the lens shows now, with the cursor at `place` if that is among it."""
+        if place:
+            self._start(Seek(place))
+        self.update_pane()
+
+    # ── selection, both ways ────────────────────────────────────────────────────────────────────────────────
+
+    def watch_selected(self, before: str, after: str) -> None:
+        self.look.select(after)
+        if after in self._own:
+            del self._own[: self._own.index(after) + 1]
+        elif before:  # the first one is chosen by nobody
+            self._own.clear()
+            self._follow = after
+        self.update_pane()
+
+    def _tell(self) -> None:
+        """Tell the others what the cursor, moved by the user, is on."""
+        row = self.tree_list.row_at_cursor
+        self._untold = row is None
+        if row is None:
+            return
+        name = rows.parameter_of(row)
+        if name and name != (self._own[-1] if self._own else self.selected):
+            self._own.append(name)
+            self.post_message(ParameterSelected(name))
+        marked = () if name else row.parameters
+        if marked != self._marked:
+            self._marked = marked
+            self.post_message(ParametersMarked(marked))
+
+    # ── wishes up ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def search(self, pattern: str) -> None:
+        """Show only rows that match `pattern`, with the rows above them."""
+        if pattern == self.lens.pattern:
+            return
+        row = self.tree_list.row_at_cursor
+        self.look.search(pattern)
+        self._look_again(f"row:{row.index}" if row is not None and not pattern and self.live else "")
+
+    def on_line_list_rows_wanted(self, event: LineList.RowsWanted) -> None:
+        event.stop()
+        if self._seek is None:  # else it is wanted again once the place is known
+            self.ask(GetGraph(0, event.offset, event.count, self.lens))
+
+    def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
+        event.stop()
+        self._tell()
+
+    def on_line_list_row_chosen(self, event: LineList.RowChosen) -> None:
+        event.stop()
+        if isinstance(event.row, GraphRow) and event.row.kind == "reference":
+            self._jump("target", "what it refers to is folded away: = or + brings it back")
+        else:
+            self._tell()
+
+    def on_line_tree_level_wanted(self, event: LineTree.LevelWanted) -> None:
+        event.stop()
+        if not self._is_present("folding"):
+            return
+        here = self.tree_list.row_at_cursor
+        if event.row is not None:
+            self.look.level(event.row.index, event.level)
+            self._look_again()
+        else:
+            self.look.base(event.level)
+            self._look_again(f"row:{here.index}" if here is not None else "")
+
+    def on_line_tree_parent_wanted(self, event: LineTree.ParentWanted) -> None:
+        event.stop()
+        self.action_parent()
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_view(self) -> None:
+        """The other of the two views; the cursor stays on its parameter."""
+        if self._is_present("the other view"):
+            row = self.tree_list.row_at_cursor
+            self.look.other_view()
+            self._jumps.clear()
+            self._look_again(f"parameter:{row.name}" if row is not None and rows.parameter_of(row) else "row:0")
+
+    def action_parent(self) -> None:
+        """To the row that the one under the cursor hangs from."""
+        self._jump("parent", "this is the root: nothing is above it")
+
+    def action_leaf(self) -> None:
+        """To the next leaf below."""
+        self._jump("leaf", "there is no leaf below")
+
+    def action_back(self) -> None:
+        """To where the last jump began."""
+        if not self._jumps:
+            self.notify("there was no jump to come back from", markup=False)
+        elif self._is_present("jumping"):
+            self._start(Seek(f"row:{self._jumps.pop()}", "the row where the jump began is folded away", by_user=True))
+            self.update_pane()
+
+    def action_pick(self) -> None:
+        """Choose among the graphs that are there."""
+        page = self._tree.page if self._tree is not None else None
+        if page is None or not page.choices:
+            self.notify("there is no graph to choose yet", markup=False)
+        elif len(page.choices) == 1:
+            only = page.choices[0]
+            self.notify(f"there is one graph only: {only.title}, iteration {only.iteration:,}", markup=False)
+        elif self._is_present("choosing"):
+            self.app.push_screen(GraphPicker(page.choices, page.graph), self._enter_graph)
+
+    def action_gradient(self) -> None:
+        """Enter the graph of the gradient of the parameter under the cursor."""
+        row = self.tree_list.row_at_cursor
+        name = rows.parameter_of(row) if row is not None else ""
+        if self._tree is None or not name:
+            self.notify("d enters the graph of a parameter's gradient: put the cursor on a parameter ●", markup=False)
+            return
+        of = (c.id for c in self._tree.page.choices if c.kind == "gradient" and c.title.split()[-1] == name)
+        graph = next(of, None)
+        if graph is None:
+            self.notify(f"{name}.grad has no graph: that needs backward(create_graph=True)", markup=False)
+        elif self._is_present("another graph"):
+            self._enter_graph(graph)
+
+    def _enter_graph(self, graph: int | None) -> None:
+        if graph is not None and self._tree is not None and graph != self._tree.page.graph:
+            newest = self._tree.page.choices[0].id
+            self.look.enter(0 if graph == newest else graph)
+            self._jumps.clear()
+            self._look_again("row:0")
+
+    def action_watch(self) -> None:
+        """Watch gradients from the next backward on, or no longer."""
+        watching = self.view.watching if self.view is not None else None
+        self.post_message(WatchGradients(watching is None or not watching.gradients))
+
+    def action_copy(self) -> None:
+        """Copy the path from the root to the row under the cursor."""
+        row = self.tree_list.row_at_cursor
+        if row is not None and self._is_present("the path"):
+            self.post_message(CopyPath(row.index, self.lens))
+
+    def action_again(self) -> None:
+        """Ask once more, after it failed or was cancelled."""
+        recorded = self.view.looking_at if self.view is not None else None
+        if self.live and recorded is not None and recorded.graph is None and self._failure(recorded):
+            self._seeks += 1
+            self.ask(replace(self._first_rows(), count=self._count + self._seeks % 2))
