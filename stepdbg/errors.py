@@ -6,6 +6,7 @@ StepdbgError
 │   ├── LocalProtocolError    our side broke the rules: a bug of ours, nothing was sent
 │   └── RemoteProtocolError   the other side did: the connection is of no more use
 ├── RequestError          the agent answered a request with Failed; str() is its one line
+│   └── RequestCancelledError     since we had said that its answer is not wanted any more
 └── SessionClosedError    the script or the connection to it is gone
 """
 
@@ -15,6 +16,7 @@ __all__ = [
     "LocalProtocolError",
     "ProtocolError",
     "RemoteProtocolError",
+    "RequestCancelledError",
     "RequestError",
     "SessionClosedError",
     "StepdbgError",
@@ -44,6 +46,10 @@ class RemoteProtocolError(ProtocolError):
 
 class RequestError(StepdbgError):
     """The agent could not answer a request."""
+
+
+class RequestCancelledError(RequestError):
+    """The answer was not wanted any more, and the agent has given it up."""
 
 
 class SessionClosedError(StepdbgError):

@@ -20,6 +20,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.report import NotThereError, Remembered, Report, kind_of
 from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.work import GivenUpError, Work
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ExceptionInfo, Phase, RailStep, StopReason, StopRecord
@@ -311,20 +312,29 @@ class Control:
             if isinstance(message, m.Detach):
                 self._let_go()
                 return m.Action.CONTINUE
-            if isinstance(message, m.Pause):
-                continue
+            if isinstance(message, (m.Pause, m.Cancel)):
+                continue  # held already; answered already
             self._answer(report, message)
 
     def _answer(self, report: Report, query: Any) -> None:
+        work = Work(self._channel, query.id)
+        if work.cancelled():
+            work.end(m.Failed(query.id, "cancelled"))
+            return
         try:
             with quiet():
-                answer = report.answer(query)
-            reply: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
+                answer = report.answer(query, work)
+            outcome: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
+        except ChannelClosedError:
+            raise
+        except GivenUpError as error:
+            work.give_up(str(error))
+            return
         except Exception as error:  # a probe that breaks is told of; the script is not touched
             lines = str(error).strip().splitlines() or ["no message"]
             prefix = "" if isinstance(error, NotThereError) else f"{type(error).__name__}: "
-            reply = m.Failed(query.id, prefix + lines[0])
-        self._channel.send(reply)
+            outcome = m.Failed(query.id, prefix + lines[0])
+        work.end(outcome)
 
     def _go_on(self, action: m.Action, active: Active | None) -> None:
         if not self.tracker.armed:

@@ -20,6 +20,7 @@ from stepdbg.agent.deep import nodes_behind
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
     GraphPage,
@@ -140,7 +141,7 @@ class Report:
                 self._next.grads.setdefault(named.name, None if grad is None else _mark(grad, None))
         return self._next
 
-    def answer(self, query: Any) -> Any:
+    def answer(self, query: Any, work: Work) -> Any:  # noqa: ARG002  (the walk is going to tell how far it is)
         """The query's RESULT. Raises what its making raises; the caller turns that into Failed."""
         if isinstance(query, m.GetParameters):
             return self.parameters(query)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stepdbg.errors import LocalProtocolError, ProtocolError, RequestError, SessionClosedError
+from stepdbg.errors import LocalProtocolError, ProtocolError, RequestCancelledError, RequestError, SessionClosedError
 from stepdbg.protocol import VERSION, codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.connection import Connection
@@ -69,6 +69,17 @@ class ConnectionLost:
 Event = m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | Output | Exited | ConnectionLost
 
 
+@dataclass
+class _Pending:
+    """A request that has not been answered yet."""
+
+    query: m.Query
+    """As it was passed in."""
+    future: asyncio.Future[Any]
+    progress: Callable[[m.Working], None] | None
+    cancelled: bool = False
+
+
 class Session(ABC):
     """One run of one script. Make a new one to restart."""
 
@@ -80,7 +91,7 @@ class Session(ABC):
         self._connection = Connection(Role.CLIENT)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._ids = itertools.count(1)
-        self._pending: dict[int, tuple[type[Any], asyncio.Future[Any]]] = {}
+        self._pending: dict[int, _Pending] = {}
         self._writer: asyncio.StreamWriter | None = None
         self.stop: StopRecord | None = None
         """The present stop; None while running."""
@@ -164,19 +175,35 @@ class Session(ABC):
         """Ask for a stop at the next boundary."""
         self._send(m.Pause())
 
-    async def request(self, query: m.Query) -> Any:
+    async def request(self, query: m.Query, progress: Callable[[m.Working], None] | None = None) -> Any:
         """Ask the stopped script; returns the query's RESULT (its `id` is set here, pass 0).
 
-        Raises RequestError with the agent's one line, SessionClosedError when there is nobody to ask (any more).
+        Where the answer takes a while, `progress` is called with how far it is, at most every 50 ms. A task that is
+        cancelled while it waits here cancels the answer as well.
+
+        Raises RequestError with the agent's one line (RequestCancelledError after a `cancel`), SessionClosedError when
+        there is nobody to ask (any more).
         """
         number = next(self._ids)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        pending = _Pending(query, asyncio.get_running_loop().create_future(), progress)
         self._send(replace(query, id=number))
-        self._pending[number] = (type(query).RESULT, future)
+        self._pending[number] = pending
         try:
-            return await future
+            return await pending.future
+        except asyncio.CancelledError:
+            self._cancel(number)
+            raise
         finally:
             self._pending.pop(number, None)
+
+    def cancel(self, query: m.Query) -> bool:
+        """Say that the answer to `query`, as it was passed to `request`, is not wanted any more.
+
+        The request raises RequestCancelledError then, or is answered: the two may cross. False: it is not under way,
+        or about to be given up by itself, since the script goes on.
+        """
+        numbers = [number for number, pending in self._pending.items() if pending.query == query]
+        return sum(self._cancel(number) for number in numbers) > 0
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -189,24 +216,41 @@ class Session(ABC):
             raise SessionClosedError(str(error)) from None
         self._writer.write(frame)
 
+    def _cancel(self, number: int) -> bool:
+        pending = self._pending.get(number)
+        if pending is None or pending.cancelled or self._connection.state is not State.STOPPED:
+            return False
+        try:
+            self._send(m.Cancel(number))
+        except SessionClosedError:
+            return False
+        pending.cancelled = True
+        return True
+
     def _handle(self, message: Any) -> None:
         if isinstance(message, m.Hello) and message.version != VERSION:
             raise ProtocolError(f"the script's side speaks protocol {message.version}, this side {VERSION}")
         if isinstance(message, (m.Reply, m.Failed)):
             self._answer(message)
             return
+        if isinstance(message, m.Working):
+            waiting = self._pending.get(message.id)
+            if waiting is not None and waiting.progress is not None:
+                waiting.progress(message)
+            return
         if isinstance(message, m.Stopped):
             self.stop = message.stop
         self._events.put_nowait(message)
 
     def _answer(self, message: m.Reply | m.Failed) -> None:
-        result, future = self._pending.pop(message.id, (None, None))
-        if future is None or result is None or future.done():
+        pending = self._pending.pop(message.id, None)
+        if pending is None or pending.future.done():
             return  # asked by a task that has been cancelled since
-        if isinstance(message, m.Failed):
-            future.set_exception(RequestError(message.error))
+        if isinstance(message, m.Reply):
+            pending.future.set_result(codec.from_plain(type(pending.query).RESULT, message.body))
         else:
-            future.set_result(codec.from_plain(result, message.body))
+            error = RequestCancelledError if pending.cancelled else RequestError
+            pending.future.set_exception(error(message.error))
 
     def _connection_gone(self, reason: str) -> None:
         self.stop = None
@@ -215,9 +259,9 @@ class Session(ABC):
                 self._connection.close()
             except ProtocolError as error:
                 reason = reason or str(error)
-        for _result, future in self._pending.values():
-            if not future.done():
-                future.set_exception(SessionClosedError(reason or "the script has ended"))
+        for pending in self._pending.values():
+            if not pending.future.done():
+                pending.future.set_exception(SessionClosedError(reason or "the script has ended"))
         self._pending.clear()
         if self._writer is not None:
             self._writer.close()

@@ -7,7 +7,7 @@ earlier stops can be looked at: what was never asked for then is not there, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
@@ -76,6 +76,8 @@ class Recorded:
     """By parameter name: the last page received of each."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Query class name → the one line why the last one could not be answered."""
+    working: Mapping[str, m.Working] = field(default_factory=dict)
+    """Query class name → how far the answer to the one under way is, where that takes a while."""
 
 
 @dataclass(frozen=True)
@@ -130,33 +132,49 @@ def apply_event(view: View, event: Event) -> View:
         history = (*view.history, Recorded(event.stop))[-HISTORY:]
         return replace(view, status=Status.STOPPED, history=history, shown=None, progress=None, pausing=False)
     if isinstance(event, m.Continued):
-        return replace(view, status=Status.RUNNING, shown=None)
+        return replace(_idle(view), status=Status.RUNNING, shown=None)
     if isinstance(event, m.Progress):
         return replace(view, progress=event)
     if isinstance(event, m.Warned):
         return replace(view, notices=(*view.notices, event.text)[-50:])
     if isinstance(event, Exited):
-        return replace(view, status=Status.ENDED, exited=event, progress=None, pausing=False)
+        return replace(_idle(view), status=Status.ENDED, exited=event, progress=None, pausing=False)
     if isinstance(event, ConnectionLost):
         status = view.status if view.status is Status.ENDED else Status.RUNNING
-        return replace(view, status=status, lost=event.reason)
+        return replace(_idle(view), status=status, lost=event.reason)
     assert isinstance(event, Output)
     return view
 
 
 def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
     """The view after the answer to `query` asked at stop number `stop`; unchanged if that stop is forgotten."""
+    name = type(query).__name__
     if isinstance(answer, SourceText):
-        return replace(view, sources=_with(view.sources, answer.file, answer))
-    if isinstance(answer, Watching):
-        return replace(view, watching=answer)
-    return _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
+        view = replace(view, sources=_with(view.sources, answer.file, answer))
+    elif isinstance(answer, Watching):
+        view = replace(view, watching=answer)
+    else:
+        view = _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
+    return _update(view, stop, lambda recorded: _settled(recorded, name, None))
 
 
 def apply_failure(view: View, stop: int, query: m.Query, error: str) -> View:
     """The view after `query` could not be answered: the pane concerned says why."""
     name = type(query).__name__
-    return _update(view, stop, lambda recorded: replace(recorded, failed=_with(recorded.failed, name, error)))
+    return _update(view, stop, lambda recorded: _settled(recorded, name, error))
+
+
+def apply_working(view: View, stop: int, query: m.Query, working: m.Working | None) -> View:
+    """The view with how far the answer to `query` is; None: it is not made any more, and another one follows."""
+    name = type(query).__name__
+
+    def change(recorded: Recorded) -> Recorded:
+        if working is None:
+            return replace(recorded, working=_without(recorded.working, name))
+        # Asked for again after it failed: what was said of it then is over.
+        return replace(_settled(recorded, name, None), working=_with(recorded.working, name, working))
+
+    return _update(view, stop, change)
 
 
 def apply_pause(view: View) -> View:
@@ -179,8 +197,6 @@ def look(view: View, steps: int) -> View:
 
 
 def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorded:
-    failed = MappingProxyType({k: v for k, v in recorded.failed.items() if k != type(query).__name__})
-    recorded = replace(recorded, failed=failed)
     if isinstance(answer, ParameterPage) and isinstance(query, m.GetParameters):
         before = recorded.parameters
         known = before.rows if before is not None and before.pattern == query.pattern else {}
@@ -201,10 +217,25 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
     raise TypeError(f"no answer to a query: {type(answer).__name__}")
 
 
-def _update(view: View, stop: int, change: Any) -> View:
+def _settled(recorded: Recorded, name: str, error: str | None) -> Recorded:
+    failed = _without(recorded.failed, name) if error is None else _with(recorded.failed, name, error)
+    return replace(recorded, failed=failed, working=_without(recorded.working, name))
+
+
+def _update(view: View, stop: int, change: Callable[[Recorded], Recorded]) -> View:
     history = tuple(change(r) if r.stop.number == stop else r for r in view.history)
     return replace(view, history=history)
 
 
 def _with(mapping: Mapping[str, Any], key: str, value: Any) -> Mapping[str, Any]:
     return MappingProxyType({**mapping, key: value})
+
+
+def _without(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    return MappingProxyType({k: v for k, v in mapping.items() if k != key}) if key in mapping else mapping
+
+
+def _idle(view: View) -> View:
+    """The view once nobody works on an answer any more: the script went on, or is gone."""
+    history = tuple(replace(r, working=MappingProxyType({})) if r.working else r for r in view.history)
+    return replace(view, history=history)

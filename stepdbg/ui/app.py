@@ -24,9 +24,16 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
-from stepdbg.ui.errands import run_errand
 from stepdbg.ui.graphs import GraphCommands
-from stepdbg.ui.messages import ConsoleInput, ConsoleResized, Errand, ParameterSelected, ParametersMarked, Wanted
+from stepdbg.ui.messages import (
+    ConsoleInput,
+    ConsoleResized,
+    CopyPath,
+    ParameterSelected,
+    ParametersMarked,
+    Wanted,
+    WatchGradients,
+)
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
@@ -73,7 +80,7 @@ class StepdbgApp(App[Exited | None]):
         self.config = config or UiConfig()
         self._session = session
         self._state = State(self)
-        self._requests = Requests(session, self._answered, self._unanswered, self._state.settle)
+        self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
@@ -130,7 +137,7 @@ class StepdbgApp(App[Exited | None]):
         if self._follower is not None:
             self._follower.cancel()
         self._session = session
-        self._requests = Requests(session, self._answered, self._unanswered, self._state.settle)
+        self._requests = Requests(session, self._answered, self._state)
         self._ahead = None
         self._state.clear(View(session.info))
         self._follower = self.run_worker(self._read_events(session), name="events")
@@ -201,10 +208,10 @@ class StepdbgApp(App[Exited | None]):
         recorded = self._seen.looking_at
         if not self._seen.live or recorded is None:
             return
-        self._ask(recorded.stop.number, event.query)
+        self._ask(recorded.stop.number, event.query, again=event.again)
 
-    def _ask(self, stop: int, query: m.Query) -> None:
-        if self._requests.note(stop, query):
+    def _ask(self, stop: int, query: m.Query, *, again: bool = False) -> None:
+        if self._requests.note(stop, query, again=again):
             self.run_worker(self._requests.ask(type(query)), group="requests")
 
     async def _ask_session(self, query: m.Query) -> object:
@@ -215,9 +222,6 @@ class StepdbgApp(App[Exited | None]):
             self.selected = first_to_see(answer.rows).name
         self._state.change(lambda view: store.apply_answer(view, stop, query, answer))
 
-    def _unanswered(self, stop: int, query: m.Query, error: str) -> None:
-        self._state.change(lambda view: store.apply_failure(view, stop, query, error))
-
     @on(ParameterSelected)
     def _selected(self, event: ParameterSelected) -> None:
         self.selected = event.name
@@ -226,9 +230,13 @@ class StepdbgApp(App[Exited | None]):
     def _marked(self, event: ParametersMarked) -> None:
         self.marked = frozenset(event.names)
 
-    @on(Errand)
-    def _errand(self, event: Errand) -> None:
-        self.run_worker(run_errand(self, self._session, event, partial(self._answered, 0)), group="errands")
+    @on(CopyPath)
+    def _copy_path(self, event: CopyPath) -> None:
+        self.graph.copy_path(event.index, event.lens)
+
+    @on(WatchGradients)
+    def _watch_gradients(self, event: WatchGradients) -> None:
+        self.graph.watch("grads", on=event.on)
 
     @on(ConsoleInput)
     def _console_input(self, event: ConsoleInput) -> None:
@@ -365,8 +373,9 @@ class StepdbgApp(App[Exited | None]):
             self.main.open_prompt("/")
 
     def leave(self) -> None:
-        """Step out of what is open, innermost first."""
-        if not (self.graph.stop_export() or self.main.leave()) and self._seen.shown is not None:
+        """Step out of what is open, innermost first; before all, of an answer that takes a while."""
+        cancelled = self._seen.live and self._requests.cancel()
+        if not (cancelled or self.graph.stop_export() or self.main.leave()) and self._seen.shown is not None:
             self.look_back(None)
 
     def open_prompt(self, text: str) -> None:

@@ -14,13 +14,17 @@ class Wanted(Message):
     Replaceable: while one waits in the queue a newer one of the same kind from the same pane takes its place.
     """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, *, again: bool = False) -> None:
         super().__init__()
         self.query = query
+        self.again = again
+        """Whether the user asks for what was cancelled at this stop: it is not asked for again otherwise."""
 
     def can_replace(self, message: Message) -> bool:
-        """Whether `message`, still queued, is overtaken by this one."""
-        return isinstance(message, Wanted) and type(message.query) is type(self.query)
+        """Whether this one is overtaken by `message`, which is queued behind it."""
+        if not isinstance(message, Wanted):
+            return False
+        return type(message.query) is type(self.query) and self.again <= message.again
 
 
 class ParameterSelected(Message):
@@ -39,11 +43,7 @@ class ParametersMarked(Message):
         self.names = names
 
 
-class Errand(Message):
-    """Something to be asked once, at the user's wish, that is no part of what a pane shows (see `errands.py`)."""
-
-
-class CopyPath(Errand):
+class CopyPath(Message):
     """The way from the root of the graph to the row `index` of this lens is wanted in the clipboard."""
 
     def __init__(self, index: int, lens: Lens) -> None:
@@ -52,7 +52,7 @@ class CopyPath(Errand):
         self.lens = lens
 
 
-class WatchGradients(Errand):
+class WatchGradients(Message):
     """Gradients are to be noted at every module call from the next backward on, or no longer."""
 
     def __init__(self, on: bool) -> None:

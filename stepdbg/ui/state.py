@@ -61,6 +61,14 @@ class State:
         self._changes.append(change)
         self._show_within(TOGETHER)
 
+    def failed(self, stop: int, query: m.Query, error: str) -> None:
+        """Take the reason why there is no answer to `query`, asked at that stop."""
+        self.change(lambda view: store.apply_failure(view, stop, query, error))
+
+    def worked(self, stop: int, query: m.Query, working: m.Working | None) -> None:
+        """Take how far the answer to `query`, asked at that stop, is; None: it is given up for another."""
+        self.change(lambda view: store.apply_working(view, stop, query, working))
+
     def show(self) -> None:
         """Show what has been taken."""
         self._stop_timer()
