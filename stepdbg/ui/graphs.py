@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from textual.worker import Worker
 
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
-from stepdbg.protocol.graph import GraphChoice, GraphView, Watching
-from stepdbg.protocol.messages import SetWatching
+from stepdbg.protocol.graph import GraphChoice, GraphPath, GraphView, Lens, Watching
+from stepdbg.protocol.messages import GetGraphPath, SetWatching
 from stepdbg.ui.exporting import Ask, export_graph
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.progress import ProgressLine
@@ -42,8 +42,7 @@ class GraphCommands:
 
     def show_view(self, view: str) -> None:
         """By modules or raw; empty: the other one."""
-        other = GraphView.RAW if self._pane.lens.view is GraphView.MODULES else GraphView.MODULES
-        self._pane.show_view(view or other.value)
+        self._pane.show_view(GraphView(view) if view else None)
         self._bring()
 
     def fold(self, base: int) -> None:
@@ -93,6 +92,23 @@ class GraphCommands:
             self._answered(query, watching)
             self._say(watched(watching))
 
+    # ── a path ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def copy_path(self, index: int, lens: Lens) -> None:
+        """Put the way from the root to that row into the clipboard."""
+        self._app.run_worker(self._copy(GetGraphPath(0, index, lens)), group="copying")
+
+    async def _copy(self, query: GetGraphPath) -> None:
+        try:
+            path: GraphPath = await self._ask(query)
+        except RequestError as error:
+            self._say(f"copy: {error}", wrong=True)
+        except SessionClosedError:
+            self._say(f"copy: {GONE}", wrong=True)
+        else:
+            self._app.copy_to_clipboard(path_text(path))
+            self._say(f"copied: the path of {len(path.names) + path.left_out:,} names, the root first")
+
     # ── export ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def export(self, name: str, *, replace: bool) -> None:
@@ -129,10 +145,18 @@ class GraphCommands:
             line.progress = None
 
 
+def path_text(path: GraphPath) -> str:
+    """The names of `path` in one line, the root first; what was left out is said in the middle."""
+    names = list(path.names)
+    if path.left_out:
+        names.insert((len(names) + 1) // 2, f"… {path.left_out:,} more …")
+    return " ← ".join(names)
+
+
 def watched(watching: Watching) -> str:
     """What is recorded from here on, in one line."""
     if watching.note:
         return watching.note
-    kinds = [("gradients at modules", watching.gradients), ("the lines that make nodes", watching.stacks)]
+    kinds = [("gradients at modules (from the next backward on)", watching.gradients), ("the lines that make nodes", watching.stacks)]
     names = [name for name, on in kinds if on]
     return f"watched: {' and '.join(names)}" if names else "nothing is watched: watch grads, or watch stacks"
