@@ -66,10 +66,11 @@ class Host(App):
     def on_parameters_marked(self, message):
         self.said.append(message)
 
-    def on_errand(self, message):
+    def on_copy_path(self, message):
         self.said.append(message)
 
-    on_copy_path = on_watch_gradients = on_errand
+    def on_watch_gradients(self, message):
+        self.said.append(message)
 
     def on_console_input(self, message):
         self.said.append(message)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from stepdbg.client.store import GraphTree
 from stepdbg.protocol.graph import GraphPage, Watching
+from stepdbg.protocol.messages import Working
 from stepdbg.ui import format as fmt
 
+BAR = 12
+"""Columns of the bar."""
 SEPARATOR = " · "
 COUNTED = ("unreached", "unowned", "unused", "shared", "frozen")
 """Marks that are counted in the border, what matters most first."""
@@ -61,6 +64,20 @@ def flows(watching: Watching | None) -> str:
 
 def _length(parts: Sequence[str]) -> int:
     return len(SEPARATOR.join(text for text in parts if text))
+
+
+def progress(working: Working) -> str:
+    """How far the walk is, with a bar where its end is known."""
+    if not working.total:
+        return f"Walking the graph… {working.done:,} {working.what} · escape stops it"
+    filled = min(working.done * BAR // working.total, BAR)
+    bar = "━" * filled + "─" * (BAR - filled)
+    return f"Walking the graph… {bar} {working.done:,} of {working.total:,} {working.what} · escape stops it"
+
+
+def cancelled(failure: str) -> str:
+    """What to do after a walk was cancelled: "Cancelled after 34,000 nodes: enter walks it again."."""
+    return f"{failure[0].upper()}{failure[1:]}: enter walks it again."
 
 
 def note(page: GraphPage) -> str:

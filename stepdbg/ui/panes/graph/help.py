@@ -31,11 +31,11 @@ on one line `│` is one chain. A node that is reached twice is drawn once, and 
 | `·frozen` | `requires_grad` is False |
 | `·unowned` `·unused` | reached, but held by no optimizer; held by one, but not reached |
 
-Columns: **|g|** norm of a parameter's gradient; **∂** norm of the gradient that came through at this place
-(`3 nan/inf`: so many numbers of it are not finite), once `a` has been pressed before a backward, since that needs
-hooks; **shape** and **dtype** of the output (dtype where it is not the usual one); **kept** bytes that the row, with all below it, keeps
-for backward: `(768 B)` has been freed, `…` is being measured. Below the tree stands all that is known of the row under
-the cursor. The lower border counts; *recorded at stop 4*: the graph is shown as it was then.
+Columns: **|g|** norm of a parameter's gradient; **∂** norm of the gradient that came through at this place (`3
+nan/inf`: so many numbers of it are not finite), once `a` has been pressed before a backward, since that needs hooks;
+**shape** and **dtype** of the output (dtype where it is not the usual one); **kept** bytes that the row, with all
+below it, keeps for backward: `(768 B)` has been freed, `…` is being measured. Below the tree stands all that is known
+of the row under the cursor. The lower border counts; *recorded at stop 4*: the graph is shown as it was then.
 
 | key | does |
 |---|---|

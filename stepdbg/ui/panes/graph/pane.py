@@ -10,10 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
-from stepdbg.protocol.graph import GraphRow, Lens
-from stepdbg.protocol.messages import GetGraph, Query
+from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphRow, GraphView, Lens
+from stepdbg.protocol.messages import GetGraph, Query, Working
 from stepdbg.protocol.records import StopRecord
-from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, WatchGradients
+from stepdbg.ui import marks
+from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, Wanted, WatchGradients
 from stepdbg.ui.panes.graph import frame, rows
 from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
 from stepdbg.ui.panes.graph.help import HELP
@@ -59,6 +60,8 @@ class GraphPane(RecordedPane):
         self._own: list[str] = []
         """Parameters selected here, as far as the app has not said so yet."""
         self._marked: tuple[str, ...] = ()
+        self._hint = ""
+        """What is wrong with the pattern."""
         self._untold = False
         """Whether the user moved the cursor to a row that has not been received."""
         self._not_measured: tuple[int, int] | None = None
@@ -87,7 +90,7 @@ class GraphPane(RecordedPane):
         self.call_after_refresh(self.update_pane)
 
     def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
-        return recorded.graph, recorded.parameters, view.watching
+        return recorded.graph, recorded.parameters, recorded.working, view.watching
 
     def show_stop(self, recorded: Recorded) -> str | None:
         tree, stop = recorded.graph, recorded.stop.number
@@ -111,7 +114,23 @@ class GraphPane(RecordedPane):
         if self.live:
             self._arrive(tree)
             self._measure(recorded, tree)
-        return frame.note(tree.page)
+        return self._hint or frame.note(tree.page)
+
+    def update_pane(self) -> None:
+        super().update_pane()
+        working = self._working()
+        if working is not None and (self._tree is None or self.has_class("-stale") or self._awaits_answer()):
+            self.say(frame.progress(working))
+
+    def _working(self) -> Working | None:
+        """How far the answer is, where it takes a while."""
+        recorded = self.view.looking_at if self.view is not None else None
+        return recorded.working.get(GetGraph.__name__) if recorded is not None and self.live else None
+
+    def why_missing(self) -> str:
+        recorded = self.view.looking_at if self.view is not None else None
+        failure = self._failure(recorded) if recorded is not None else ""
+        return frame.cancelled(failure) if failure.startswith("cancelled") else super().why_missing()
 
     def _ask_for(self, tree: GraphTree | None) -> None:
         """Ask for rows that this way of looking shows, with the place that is sought among them."""
@@ -158,6 +177,9 @@ class GraphPane(RecordedPane):
     def state_text(self) -> str:
         if self._tree is None or self.view is None:
             return ""
+        working = self._working()
+        if working is not None:
+            return frame.progress(working)
         return frame.counts(self._tree.page, self.view.watching, self.size.width - 2)
 
     def _measure(self, recorded: Recorded, tree: GraphTree) -> None:
@@ -248,7 +270,9 @@ class GraphPane(RecordedPane):
 
     def search(self, pattern: str) -> None:
         """Show only rows that match `pattern`, with the rows above them."""
-        if pattern == self.lens.pattern:
+        pattern, self._hint = marks.read(pattern, (*MARKS, *NODE_MARKS))
+        if self._hint or pattern == self.lens.pattern:
+            self.update_pane()
             return
         row = self.tree_list.row_at_cursor
         self.look.search(pattern)
@@ -272,29 +296,56 @@ class GraphPane(RecordedPane):
 
     def on_line_tree_level_wanted(self, event: LineTree.LevelWanted) -> None:
         event.stop()
-        if not self._is_present("folding"):
-            return
-        here = self.tree_list.row_at_cursor
-        if event.row is not None:
+        if event.row is None:
+            self.fold(event.level)
+        elif self._is_present("folding"):
             self.look.level(event.row.index, event.level)
             self._look_again()
-        else:
-            self.look.base(event.level)
-            self._look_again(f"row:{here.index}" if here is not None else "")
 
     def on_line_tree_parent_wanted(self, event: LineTree.ParentWanted) -> None:
         event.stop()
         self.action_parent()
 
-    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── how it is shown: for keys and commands ──────────────────────────────────────────────────────────────
 
-    def action_view(self) -> None:
-        """The other of the two views; the cursor stays on its parameter."""
-        if self._is_present("the other view"):
+    def show_view(self, view: GraphView | None) -> None:
+        """That one of the two views, None for the other one; the cursor stays on its parameter."""
+        if self._is_present("the other view") and view is not self.lens.view:
             row = self.tree_list.row_at_cursor
             self.look.other_view()
             self._jumps.clear()
             self._look_again(f"parameter:{row.name}" if row is not None and rows.parameter_of(row) else "row:0")
+
+    def fold(self, base: int) -> None:
+        """Give all rows that level."""
+        if self._is_present("folding"):
+            row = self.tree_list.row_at_cursor
+            self.look.base(base)
+            self._look_again(f"row:{row.index}" if row is not None else "")
+
+    def open_picker(self) -> None:
+        """The list of graphs to choose from, if there are several."""
+        page = self._tree.page if self._tree is not None else None
+        if page is None or not page.choices:
+            self.notify("there is no graph to choose yet", markup=False)
+        elif len(page.choices) == 1:
+            only = page.choices[0]
+            self.notify(f"there is one graph only: {only.title}, iteration {only.iteration:,}", markup=False)
+        elif self._is_present("choosing"):
+            self.app.push_screen(GraphPicker(page.choices, page.graph), self.choose)
+
+    def choose(self, graph: int | None) -> None:
+        """Look at that graph; None: at the same as before."""
+        if graph is not None and self._tree is not None and graph != self._tree.page.graph:
+            self.look.enter(graph)
+            self._jumps.clear()
+            self._look_again("row:0")
+
+    # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def action_view(self) -> None:
+        """The other of the two views."""
+        self.show_view(None)
 
     def action_parent(self) -> None:
         """To the row that the one under the cursor hangs from."""
@@ -314,14 +365,7 @@ class GraphPane(RecordedPane):
 
     def action_pick(self) -> None:
         """Choose among the graphs that are there."""
-        page = self._tree.page if self._tree is not None else None
-        if page is None or not page.choices:
-            self.notify("there is no graph to choose yet", markup=False)
-        elif len(page.choices) == 1:
-            only = page.choices[0]
-            self.notify(f"there is one graph only: {only.title}, iteration {only.iteration:,}", markup=False)
-        elif self._is_present("choosing"):
-            self.app.push_screen(GraphPicker(page.choices, page.graph), self._enter_graph)
+        self.open_picker()
 
     def action_gradient(self) -> None:
         """Enter the graph of the gradient of the parameter under the cursor."""
@@ -335,14 +379,7 @@ class GraphPane(RecordedPane):
         if graph is None:
             self.notify(f"{name}.grad has no graph: that needs backward(create_graph=True)", markup=False)
         elif self._is_present("another graph"):
-            self._enter_graph(graph)
-
-    def _enter_graph(self, graph: int | None) -> None:
-        if graph is not None and self._tree is not None and graph != self._tree.page.graph:
-            newest = self._tree.page.choices[0].id
-            self.look.enter(0 if graph == newest else graph)
-            self._jumps.clear()
-            self._look_again("row:0")
+            self.choose(graph)
 
     def action_watch(self) -> None:
         """Watch gradients from the next backward on, or no longer."""
@@ -359,5 +396,4 @@ class GraphPane(RecordedPane):
         """Ask once more, after it failed or was cancelled."""
         recorded = self.view.looking_at if self.view is not None else None
         if self.live and recorded is not None and recorded.graph is None and self._failure(recorded):
-            self._seeks += 1
-            self.ask(replace(self._first_rows(), count=self._count + self._seeks % 2))
+            self.post_message(Wanted(self._first_rows(), again=True))
