@@ -87,11 +87,11 @@ class ToldSession(ThreadSession):
         super().pause()
         self.told.append(m.Pause())
 
-    async def request(self, query: m.Query) -> Any:
+    async def request(self, query: m.Query, progress: Callable[[m.Working], None] | None = None) -> Any:
         self.told.append(query)
         self.unanswered += 1
         try:
-            return await super().request(query)
+            return await super().request(query, progress)
         except (RequestError, SessionClosedError):
             raise
         finally:
