@@ -38,7 +38,7 @@ def format_of(name: str) -> Format:
     suffix = PurePath(name).suffix.lower()
     found = SUFFIXES.get(suffix)
     if found is None:
-        stem = PurePath(name).stem or "graph"
+        stem = PurePath(name).stem.strip(".") or "graph"
         wrong = f"no format for {suffix}" if suffix else f"{name!r} needs a suffix"
         raise UsageError(f"{wrong}: {stem}.dot, {stem}.mmd, {stem}.md or {stem}.json")
     return found
