@@ -159,6 +159,7 @@ class Control:
     def _end_free_run(self) -> None:
         if self.tracker.free:
             self.tracker.free = False
+            self.tracker.watched.ran_free(self.tracker.sequence_number())
             self._mode = m.Action.ITERATION  # until the pause takes effect, nothing else stops
             self._until_iteration = sys.maxsize
             self.tracker.loop.after_free_run()
@@ -323,7 +324,8 @@ class Control:
             return
         try:
             with quiet():
-                answer = report.answer(query, work)
+                wish = isinstance(query, m.SetWatching)
+                answer = self.tracker.watched.set(query) if wish else report.answer(query, work)
             outcome: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
         except ChannelClosedError:
             raise
@@ -346,6 +348,8 @@ class Control:
         self._mode = m.Action.NEXT if action is m.Action.SKIP else action
         self._until_iteration = self.tracker.loop.iteration + 1
         self.tracker.free = self._mode is m.Action.CONTINUE and self._stop_at is None
+        if self.tracker.free:
+            self.tracker.watched.runs_free()
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:
             self.watch.complete = True

@@ -98,6 +98,7 @@ class Instruments:
     def restore(self) -> None:
         """Put everything back as it was; wrappers that the script holds pass through from now on."""
         self._tracker.armed = False
+        self._tracker.watched.stop()
         while self._undo:
             holder, name, before = self._undo.pop()
             if before is _MISSING:

@@ -15,7 +15,9 @@ from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
+from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Active:
     seconds: float | None = None
     started = 0.0
     held = 0.0
+    hooks: Hooks | None = None
 
     def __init__(self, phase: Phase, station: Station, skippable: bool) -> None:
         self.phase = phase
@@ -77,6 +80,7 @@ class Tracker:
         """The boundary phase that was left last."""
         self.known_optimizers: Callable[[], list[int]] = list
         self.backward_threads: set[int] = set()
+        self.watched = Watched()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -127,6 +131,8 @@ class Tracker:
         local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
             control.boundary(active, frame)
+            if phase is _BACKWARD:
+                self._watch(control, active, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
@@ -162,8 +168,10 @@ class Tracker:
 
     def leave(self, active: Active, result: Any, error: BaseException | None) -> None:
         """The phase of `active` has returned `result` or raised `error`. Never raises."""
-        now = perf_counter()
         control, local = self.control, self.local
+        if active.phase is _BACKWARD:
+            self._unwatch(control, active)
+        now = perf_counter()
         stack = local.stack
         if stack and stack[-1] is active:
             stack.pop()
@@ -197,6 +205,32 @@ class Tracker:
                 control.watch.phase_ended(active, error)
         except Exception as failure:
             control.broken(failure)
+
+    def _watch(self, control: Control, active: Active, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """A backward is about to run: watch what the user wants watched."""
+        if active.skipped or self.free or not self.armed:
+            return
+        watch, loop = control.watch, self.loop
+        backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
+        try:
+            active.hooks = self.watched.backward_begins(
+                args, kwargs, backward, self.spans, watch.looked_at, watch.references()
+            )
+        except Exception as error:
+            control.broken(error)
+        if active.hooks is not None:
+            control.held += active.hooks.preparing
+
+    def _unwatch(self, control: Control | None, active: Active) -> None:
+        """The backward has been left. The time that watching took is none of the script's."""
+        try:
+            seconds = self.watched.backward_ended(active.hooks)
+        except Exception as error:
+            if control is not None:
+                control.broken(error)
+        else:
+            if control is not None:
+                control.held += seconds
 
     def enter_module(self, module: Any, frame: FrameType) -> Active | None:
         """A module is called from user code: LOSS for a criterion, FORWARD for any other."""

@@ -45,12 +45,14 @@ def phase_wrapper(
     """
     local = tracker.local
     skippable = skipped_result is not None
-    is_step = phase is Phase.STEP
+    is_step, is_backward = phase is Phase.STEP, phase is Phase.BACKWARD
+    stacks = tracker.watched.stacks
     after_free = tracker.after_free(phase, original.__name__)
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
         if local.closed or not tracker.armed or is_compiling() or (passes is not None and passes(args[0])):
+            paused = is_backward and stacks.pause()
             try:
                 if not is_step:
                     return original(*args, **kwargs)
@@ -61,6 +63,8 @@ def phase_wrapper(
             except BaseException as error:
                 _forget_this_frame(error)
                 raise
+            finally:
+                stacks.resume(paused)
         if tracker.free and (perf_counter() < tracker.next_look or not tracker.look()):
             local.closed = True
             try:
