@@ -43,6 +43,42 @@ def test_a_failure_is_kept_until_the_answer_comes() -> None:
     assert not store.apply_answer(view, 1, query, answer(query, 1)).history[0].failed
 
 
+def test_work_is_shown_until_it_is_answered_or_fails() -> None:
+    graph, memory = m.GetGraph(0), m.GetMemory(0)
+    view = stopped(2)
+    for done in (1000, 2000):
+        view = store.apply_working(view, 2, graph, m.Working(1, done, 0, "nodes"))
+    assert view.history[-1].working == {"GetGraph": m.Working(1, 2000, 0, "nodes")}
+    assert not view.history[0].working
+    still = store.apply_answer(view, 2, memory, answer(memory, 2))
+    assert still.history[-1].working
+    assert not store.apply_answer(still, 2, graph, answer(graph, 2)).history[-1].working
+    failed = store.apply_failure(still, 2, graph, "cancelled after 2,000 nodes").history[-1]
+    assert (failed.failed, failed.working) == ({"GetGraph": "cancelled after 2,000 nodes"}, {})
+    assert not store.apply_working(view, 2, graph, None).history[-1].working
+
+
+def test_work_begun_again_takes_its_failure_back() -> None:
+    graph, memory = m.GetGraph(0), m.GetMemory(0)
+    view = store.apply_failure(stopped(1), 1, graph, "cancelled after 2,000 nodes")
+    view = store.apply_failure(view, 1, memory, "no")
+    view = store.apply_working(view, 1, graph, m.Working(2, 1000, 0, "nodes"))
+    assert view.history[0].failed == {"GetMemory": "no"}
+
+
+def test_nobody_works_once_the_script_has_gone_on() -> None:
+    view = store.apply_working(stopped(1), 1, m.GetGraph(0), m.Working(1, 1000, 0, "nodes"))
+    for event in (m.Continued(m.Action.NEXT), Exited(1), ConnectionLost("")):
+        assert not store.apply_event(view, event).history[0].working
+
+
+def test_a_source_that_comes_takes_its_failure_back() -> None:
+    query = m.GetSource(0, "a.py")
+    view = store.apply_answer(store.apply_failure(stopped(1), 1, query, "no"), 1, query, answer(query, 1))
+    assert not view.history[0].failed
+    assert "a.py" in view.sources
+
+
 def test_looking_back_ends_at_both_ends_and_with_the_next_stop() -> None:
     view = store.look(stopped(3), -9)
     assert (view.ago, view.live) == (2, False)

@@ -14,6 +14,7 @@ from stepdbg.errors import LocalProtocolError, RemoteProtocolError
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.connection import Connection
+from stepdbg.protocol.graph import GraphEdges, GraphPage, Lens
 from stepdbg.protocol.records import StopReason, StopRecord
 from stepdbg.protocol.states import Role, SessionState, State
 
@@ -46,7 +47,9 @@ def example(kind: type) -> object:
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
-        if hint in simple:
+        if field.default is not dataclasses.MISSING:
+            values[field.name] = field.default
+        elif hint in simple:
             values[field.name] = simple[hint]
         elif hint is m.Action:
             values[field.name] = m.Action.NEXT
@@ -121,6 +124,58 @@ def test_every_message_through_two_peers(kind: type, role: Role, state: State) -
         arrived = [got for i in range(len(frame)) for got in receiver.receive(frame[i : i + 1])]
         assert arrived == [message]
         assert sender.state is receiver.state
+
+
+def test_who_may_tell_of_work_and_cancel_it_when() -> None:
+    """Both only at a stop; what was on its way when the screen let the script go on still arrives."""
+    legal = {
+        (Role.AGENT, m.Working): {State.STOPPED, State.RESUMING},
+        (Role.CLIENT, m.Cancel): {State.STOPPED},
+    }
+    for role in Role:
+        for kind in (m.Working, m.Cancel):
+            for state in PATHS:
+                sides = peers(state)
+                if state in legal.get((role, kind), ()):
+                    sides[role].send(example(kind))
+                    assert sides[role].state is state
+                else:
+                    with pytest.raises(LocalProtocolError):
+                        sides[role].send(example(kind))
+
+
+@pytest.mark.parametrize(
+    ("levels", "problem"),
+    [
+        ([[1, 2], [3]], r"lens.levels.1: expected 2 elements, got 1"),
+        ([[1, 2, 3]], r"lens.levels.0: expected 2 elements, got 3"),
+        ([[]], r"lens.levels.0: expected 2 elements, got 0"),
+        ([[1, "2"]], r"lens.levels.0.1: expected int, got str"),
+        ([[True, 2]], r"lens.levels.0.0: expected int, got bool"),
+        ([12], r"lens.levels.0: expected a list, got int"),
+        ([{"0": 1, "1": 2}], r"lens.levels.0: expected a list, got dict"),
+        (None, r"lens.levels: expected a list, got NoneType"),
+    ],
+)
+def test_a_tuple_of_fixed_length_is_exactly_so_long(levels: object, problem: str) -> None:
+    plain = json.loads(codec.encode(m.GetGraph(1, lens=Lens(levels=((1, 2), (7, 0))))))
+    assert codec.decode(json.dumps(plain).encode()).lens.levels == ((1, 2), (7, 0))
+    plain["lens"]["levels"] = levels
+    with pytest.raises(RemoteProtocolError, match=problem):
+        codec.decode(json.dumps(plain).encode())
+
+
+@given(st.from_type(GraphPage) | st.from_type(GraphEdges))
+def test_pages_of_a_graph_come_back_as_they_were(page: GraphPage | GraphEdges) -> None:
+    plain = json.loads(json.dumps(codec.to_plain(page)))
+    assert repr(codec.from_plain(type(page), plain)) == repr(page)
+
+
+def test_the_elements_of_a_fixed_tuple_have_a_type_each() -> None:
+    plain = codec.to_plain(GraphPage(1, 0, 0, (), "loss", "", 1, False, 3, 2, (), marks=(("shared", 2),)))
+    plain["marks"] = [[2, "shared"]]
+    with pytest.raises(RemoteProtocolError, match=r"marks.0.0: expected str, got int"):
+        codec.from_plain(GraphPage, plain)
 
 
 def test_nothing_may_be_said_once_closed() -> None:
