@@ -41,9 +41,11 @@ class FakeAgent:
     def __init__(self, script: Script, ended: Any) -> None:
         self.script = script
         self.received: list[Any] = []
-        self.held = asyncio.Event()
-        """Cleared by a test: queries are answered only once it is set again."""
-        self.held.set()
+        self.slow: tuple[type[Any], ...] = ()
+        """Set by a test: kinds of queries that take until `release`. What is asked meanwhile waits behind them."""
+        self.waiting: list[Any] = []
+        """Queries not answered yet; the first of them is worked on."""
+        self._done = 0
         self._ended = ended
         self._connection = Connection(Role.AGENT)
         self.writer: asyncio.StreamWriter | None = None
@@ -67,7 +69,7 @@ class FakeAgent:
                 async with self._news:
                     self.received.append(message)
                     self._news.notify_all()
-                await self._heed(message)
+                self._heed(message)
 
     def say(self, message: Any) -> None:
         """Send `message`; a rule of the protocol that it breaks raises."""
@@ -89,20 +91,47 @@ class FakeAgent:
             await self._news.wait_for(lambda: len(matches()) >= count)
         return matches()[count - 1]
 
-    async def _heed(self, message: Any) -> None:
+    def work(self, done: int, total: int = 0, what: str = "nodes") -> None:
+        """Say how far the answer is that is worked on."""
+        self._done = done
+        self.say(m.Working(self.waiting[0].id, done, total, what))
+
+    def release(self) -> None:
+        """Nothing takes long any more: answer what waits."""
+        self.slow = ()
+        self._serve()
+
+    def _heed(self, message: Any) -> None:
         if isinstance(message, m.Resume):
+            for query in list(self.waiting):
+                self._refuse(query, "cancelled: the script went on")
             self.say(m.Continued(message.action))
             self._go_on(message.action)
         elif isinstance(message, m.Pause):
             if self._connection.state.value == "running":
                 self._stop_at(self._position + 1)
+        elif isinstance(message, m.Cancel):
+            for query in [query for query in self.waiting if query.id == message.id]:
+                self._refuse(query, "cancelled")
+            self._serve()
         elif isinstance(message, m.QUERIES):
-            await self.held.wait()
-            answer = records.answer(message, self._position + 1)
+            self.waiting.append(message)
+            self._serve()
+
+    def _refuse(self, query: Any, why: str) -> None:
+        worked_on = query is self.waiting[0] and isinstance(query, self.slow)
+        self.waiting.remove(query)
+        self.say(m.Failed(query.id, f"cancelled after {self._done:,} nodes" if worked_on else why))
+
+    def _serve(self) -> None:
+        while self.waiting and not isinstance(self.waiting[0], self.slow):
+            query = self.waiting.pop(0)
+            self._done = 0
+            answer = records.answer(query, self._position + 1)
             if isinstance(answer, str):
-                self.say(m.Failed(message.id, answer))
+                self.say(m.Failed(query.id, answer))
             else:
-                self.say(m.Reply(message.id, codec.to_plain(answer)))
+                self.say(m.Reply(query.id, codec.to_plain(answer)))
 
     def _go_on(self, action: m.Action) -> None:
         stops, here = self.script.stops, self._position
