@@ -142,8 +142,8 @@ class GraphHost(Host):
         self.held: list[GetGraph] | None = None
         """What was asked while a test holds the answers back."""
 
+    # Textual calls the base class's handlers as well.
     def on_wanted(self, message):
-        super().on_wanted(message)
         if self.held is None:
             self.answer(message.query)
         else:
@@ -154,7 +154,6 @@ class GraphHost(Host):
         self.view = store.apply_answer(self.view, now, query, self.page(query, now))
 
     def on_parameter_selected(self, message):
-        super().on_parameter_selected(message)
         self.selected = message.name
 
     def arrive(self, number: int) -> None:

@@ -46,6 +46,7 @@ def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
         ("nodes", f"{fmt.count(page.nodes)} nodes"),
         ("edges", ""),
         ("stop", ""),
+        ("freed", ""),
     )
     for part, text in shorter:
         if _length(list(parts.values())) <= width:
