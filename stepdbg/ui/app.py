@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -214,8 +214,8 @@ class StepdbgApp(App[Exited | None]):
         if self._requests.note(stop, query, again=again):
             self.run_worker(self._requests.ask(type(query)), group="requests")
 
-    async def _ask_session(self, query: m.Query) -> object:
-        return await self._session.request(query)
+    async def _ask_session(self, query: m.Query, progress: Callable[[m.Working], None] | None = None) -> object:
+        return await self._session.request(query, progress)
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
         if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:

@@ -9,21 +9,28 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stepdbg.errors import UsageError
 from stepdbg.export import Edge, Writer, format_of
 from stepdbg.protocol.graph import GraphEdges, GraphPage, Lens
-from stepdbg.protocol.messages import GetGraph, GetGraphEdges, Query
+from stepdbg.protocol.messages import GetGraph, GetGraphEdges, Query, Working
 
 ROWS = 500
 """Rows in a page: decoding one, and making text of it, keeps the screen waiting for some 20 ms."""
 EDGES = 5000
 
-Ask = Callable[[Query], Awaitable[Any]]
-Tell = Callable[[int, int], None]
-"""Takes how much is done, and of how much."""
+Tell = Callable[[str, int, int], None]
+"""Takes what is being done, how much of it is done, and of how much (0: nobody knows)."""
+
+
+class Ask(Protocol):
+    """Asks the script that is held."""
+
+    def __call__(self, query: Query, progress: Callable[[Working], None] | None = None) -> Awaitable[Any]:
+        """As `Session.request`."""
 
 
 async def export_graph(ask: Ask, lens: Lens, name: str, *, over: bool, tell: Tell) -> str:
@@ -34,7 +41,7 @@ async def export_graph(ask: Ask, lens: Lens, name: str, *, over: bool, tell: Tel
     """
     kind = format_of(name)
     target = target_of(name, over=over)
-    page: GraphPage = await ask(GetGraph(0, 0, ROWS, lens))
+    page: GraphPage = await ask(GetGraph(0, 0, ROWS, lens), lambda w: tell(f"reading {w.what}", w.done, w.total))
     if page.recorded_at is None:
         raise UsageError(page.note.rstrip(".") or "there is no graph yet")
     if not page.total:
@@ -43,11 +50,11 @@ async def export_graph(ask: Ask, lens: Lens, name: str, *, over: bool, tell: Tel
     edges: list[Edge] = []
     async for some, total in _edges(ask, lens):
         edges += some
-        tell(len(edges), total + page.total)
+        tell(f"exporting {name}", len(edges), total + page.total)
     writer = kind.writer(page, lens, edges)
     draft = Draft(target, name, over=over)
     try:
-        await _write(writer, draft, ask, page, lens, tell)
+        await _write(writer, draft, ask, page, lens, partial(tell, f"exporting {name}"))
         draft.keep()
     except OSError as error:
         raise UsageError(f"cannot write {name}: {_reason(error)}") from None
@@ -118,7 +125,9 @@ class Draft:
             self._path.unlink()
 
 
-async def _write(writer: Writer, draft: Draft, ask: Ask, first: GraphPage, lens: Lens, tell: Tell) -> None:
+async def _write(
+    writer: Writer, draft: Draft, ask: Ask, first: GraphPage, lens: Lens, tell: Callable[[int, int], None]
+) -> None:
     draft.write(writer.begin())
     page, done = first, 0
     everything = first.total + writer.edges

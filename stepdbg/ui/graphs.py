@@ -130,8 +130,8 @@ class GraphCommands:
     async def _write(self, name: str, *, replace: bool) -> None:
         line = self._app.main.query_one(ProgressLine)
 
-        def tell(done: int, total: int) -> None:
-            line.progress = f"exporting {name}", done, total
+        def tell(what: str, done: int, total: int) -> None:
+            line.progress = what, done, total
 
         try:
             done = await export_graph(self._ask, self._pane.lens, name, over=replace, tell=tell)
@@ -157,6 +157,9 @@ def watched(watching: Watching) -> str:
     """What is recorded from here on, in one line."""
     if watching.note:
         return watching.note
-    kinds = [("gradients at modules (from the next backward on)", watching.gradients), ("the lines that make nodes", watching.stacks)]
+    kinds = [
+        ("gradients at modules (from the next backward on)", watching.gradients),
+        ("the lines that make nodes", watching.stacks),
+    ]
     names = [name for name, on in kinds if on]
     return f"watched: {' and '.join(names)}" if names else "nothing is watched: watch grads, or watch stacks"

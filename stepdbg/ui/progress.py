@@ -29,7 +29,10 @@ class ProgressLine(Widget, can_focus=False):
         if self.progress is None:
             return Content("")
         what, done, total = self.progress
-        share = min(done / total, 1.0) if total else 0.0
+        leave = " · escape stops it", "$foreground 75%"
+        if not total:
+            return Content.assemble(f"{what}: {done:,}", leave)
+        share = min(done / total, 1.0)
         filled = int(share * WIDTH)
         bar = ("━" * filled, "$accent"), ("─" * (WIDTH - filled), "$text-disabled")
-        return Content.assemble(f"{what} ", *bar, f" {share:.0%}", (" · escape stops it", "$foreground 75%"))
+        return Content.assemble(f"{what} ", *bar, f" {share:.0%}", leave)
