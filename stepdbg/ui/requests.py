@@ -32,13 +32,6 @@ class Shows(Protocol):
         """Nothing is under way any more."""
 
 
-def work_of(query: m.Query) -> Hashable:
-    """What makes the answer take long: queries for which it is the same are one piece of work."""
-    if isinstance(query, m.GetGraph):
-        return m.GetGraph, query.lens.graph, query.lens.view, query.measure
-    return query
-
-
 @dataclass
 class _Asked:
     stop: int
@@ -55,7 +48,17 @@ class _Asked:
 
     @property
     def work(self) -> Hashable:
-        return self.stop, work_of(self.query)
+        """What takes long in answering it: another question with the same is served by the same work."""
+        if isinstance(self.query, m.GetGraph):
+            return self.stop, self.query.lens.graph, self.query.lens.view, self.query.measure
+        return self.stop, self.query
+
+    @property
+    def wish(self) -> Hashable:
+        """What the user wants to see: other pages of it, other folds or another parameter lit are not another wish."""
+        if isinstance(self.query, m.GetGraph):
+            return self.work, self.query.lens.pattern
+        return self.work
 
 
 class Requests:
@@ -69,8 +72,10 @@ class Requests:
         self._last: dict[type[Any], _Asked] = {}
         """What was answered last, of each kind."""
         self._waiting: dict[type[Any], _Asked] = {}
-        self._cancelled: set[Hashable] = set()
-        """Work that the user has cancelled: it is not begun anew by itself."""
+        self._cancelled: dict[type[Any], Hashable] = {}
+        """The wish that the user cancelled last, of each kind: panes that still wish it are not heard."""
+        self._granted: dict[type[Any], Hashable] = {}
+        """The wish that was answered last: more pages of it may be asked for, whatever became of one."""
 
     def note(self, stop: int, query: m.Query, *, again: bool = False) -> bool:
         """Note a question about that stop; `again`: also if the user has cancelled it, since it is the user who asks.
@@ -80,10 +85,10 @@ class Requests:
         kind, asked = type(query), _Asked(stop, query)
         busy = self._under_way.get(kind)
         if again:
-            self._cancelled.discard(asked.work)
             self._last.pop(kind, None)
-        if asked.work in self._cancelled:
+        elif asked.wish == self._cancelled.get(kind) != self._granted.get(kind):
             return False
+        self._cancelled.pop(kind, None)
         if asked.answered_by(busy if busy is not None else self._last.get(kind)):
             # The answer is on its way to the screen: the question was put before its answer could be seen there.
             self._waiting.pop(kind, None)
@@ -112,7 +117,7 @@ class Requests:
             except SessionClosedError:
                 return
             else:
-                self._cancelled.discard(asked.work)  # the answer and its Cancel have crossed
+                self._granted[kind] = asked.wish
                 self._answered(asked.stop, asked.query, answer)
             finally:
                 self._under_way.pop(kind, None)
@@ -120,18 +125,19 @@ class Requests:
             self._shows.settle()
 
     def cancel(self) -> bool:
-        """Cancel what takes a while, and what waits for the same; it is not asked again at this stop, unless the user
-        does. False: there is nothing that takes a while.
+        """Cancel what takes a while, and what waits for the same work; it is not asked for again by itself.
+
+        False: there is nothing that takes a while.
         """
         found = False
         for kind, asked in self._under_way.items():
             if asked.working and self._session.cancel(asked.query):
                 found = True
-                self._cancelled.add(asked.work)
-                asked.overtaken = False
                 waiting = self._waiting.get(kind)
                 if waiting is not None and waiting.work == asked.work:
-                    del self._waiting[kind]
+                    self._cancelled[kind] = self._waiting.pop(kind).wish
+                else:
+                    self._cancelled[kind] = asked.wish
         return found
 
     def _told(self, asked: _Asked, working: m.Working) -> None:

@@ -152,7 +152,7 @@ async def test_what_was_cancelled_is_not_asked_again_unless_the_user_asks() -> N
         await asker.ended()
         failed = ("failed", MODULES, "cancelled after 1,000 nodes")
         assert asker.outcomes[-1] == failed
-        for query in (MODULES, NEXT_PAGE):
+        for query in (MODULES, NEXT_PAGE, m.GetGraph(0, lens=Lens(selected="net.0.weight", base=2))):
             asker.ask(query)
         await asker.ended()
         assert len(asker.queries) == 1
@@ -163,6 +163,50 @@ async def test_what_was_cancelled_is_not_asked_again_unless_the_user_asks() -> N
         asker.ask(NEXT_PAGE)  # now it is there
         await asker.ended()
         assert asker.outcomes[-1] == ("answered", NEXT_PAGE)
+
+
+async def test_a_search_that_waits_is_cancelled_with_the_walk_it_waits_for() -> None:
+    search = m.GetGraph(0, lens=Lens(pattern="net.0"))
+    async with asking() as asker:
+        await asker.works(MODULES)
+        asker.ask(search)
+        assert asker.requests.cancel()
+        await asker.ended()
+        asker.ask(search)
+        await asker.ended()
+        assert asker.queries[1:] == []
+        asker.agent.slow = ()
+        asker.ask(search, again=True)
+        await asker.ended()
+        assert asker.outcomes[-1] == ("answered", search)
+
+
+async def test_who_comes_back_to_what_was_cancelled_wants_it() -> None:
+    async with asking() as asker:
+        await asker.works(MODULES)
+        asker.requests.cancel()
+        await asker.ended()
+        asker.agent.slow = ()
+        for query in (RAW, MODULES):
+            asker.ask(query)
+            await asker.ended()
+            assert asker.outcomes[-1] == ("answered", query)
+
+
+async def test_a_page_that_was_cancelled_does_not_close_the_graph() -> None:
+    async with asking() as asker:
+        asker.agent.slow = ()
+        asker.ask(MODULES)
+        await asker.ended()
+        asker.agent.slow = (m.GetGraph,)
+        await asker.works(NEXT_PAGE)
+        assert asker.requests.cancel()
+        await asker.ended()
+        assert asker.outcomes[-1][0] == "failed"
+        asker.agent.slow = ()
+        asker.ask(m.GetGraph(0, offset=120))
+        await asker.ended()
+        assert asker.outcomes[-1] == ("answered", m.GetGraph(0, offset=120))
 
 
 @pytest.mark.parametrize("other", [RAW, OTHER, m.GetGraph(0, measure=True)], ids=["view", "graph", "measure"])
