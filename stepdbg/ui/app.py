@@ -167,7 +167,8 @@ class StepdbgApp(App[Exited | None]):
                 rss = resident_bytes(hello.pid)
                 self._state.change(lambda view: store.apply_rss(view, stop.number, rss))
             wishes = [query for pane in self.main.query(RecordedPane) for query in pane.wishes(stop)]
-            for query in wishes:
+            # The agent answers in turn: what may take a while comes last.
+            for query in sorted(wishes, key=lambda query: isinstance(query, m.GetGraph)):
                 self._ask(stop.number, query)
             if not wishes:
                 self._state.show()
