@@ -74,12 +74,14 @@ def target_of(name: str, *, over: bool) -> Path:
             raise UsageError(f"cannot write {name}: there is no folder {path.parent}")
         if path.is_dir():
             raise UsageError(f"cannot write {name}: it is a folder")
-        if os.path.lexists(path):
-            if not over:
-                raise _there_is_one(name)
-            path = path.resolve()
-            if path.exists() and not path.is_file():
-                raise UsageError(f"cannot write {name}: it is no ordinary file")
+        path.lstat()
+        if not over:
+            raise _there_is_one(name)
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise UsageError(f"cannot write {name}: it is no ordinary file")
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError, RuntimeError) as error:  # no such user, a name too long, a loop of links …
         raise UsageError(f"cannot write {name}: {_reason(error)}") from None
     return path

@@ -135,10 +135,12 @@ class GraphCommands:
 
         try:
             done = await export_graph(self._ask, self._pane.lens, name, over=replace, tell=tell)
-        except (UsageError, RequestError) as error:
+        except UsageError as error:
             self._say(f"export: {error}", wrong=True)
+        except RequestError as error:
+            self._say(f"export: nothing was written: {error}", wrong=True)
         except SessionClosedError:
-            self._say(f"export: {GONE}, nothing was written", wrong=True)
+            self._say(f"export: nothing was written: {GONE}", wrong=True)
         else:
             self._say(done)
         finally:
