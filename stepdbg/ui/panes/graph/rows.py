@@ -79,7 +79,7 @@ def kept(row: GraphRow, *, unmeasured: bool) -> Span:
     if row.nbytes is None:
         return ("…", "muted") if unmeasured and row.kind in ("loss", "module", "op") else ("", "")
     text = fmt.byte_count(row.nbytes)
-    return (f"({text})", "guide") if row.freed and row.nbytes else (text, "muted")
+    return (f"({text})" if row.freed and row.nbytes else text), "muted"
 
 
 def flow(row: GraphRow) -> Span:
@@ -109,7 +109,7 @@ def facts(row: GraphRow) -> list[Span]:
     if row.flow is not None:
         found.append((flow_text(row.flow), "bad" if row.flow.nonfinite else ""))
     if row.file:
-        inside = f" in {row.function}" if row.function else ""
+        inside = f" in {row.function}" if row.function not in ("", "<module>") else ""
         found.append((f"{PurePath(row.file).name}:{row.line}{inside}", ""))
     found += [(f"{mark}: {words}", "muted") for mark in row.marks if (words := NODE_MARKS.get(mark) or MARKS.get(mark))]
     if row.kind in ("loss", "module") and row.nodes:
