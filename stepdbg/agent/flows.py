@@ -11,6 +11,7 @@ import contextlib
 import math
 import sys
 import weakref
+from array import array
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,14 +59,14 @@ class Backward:
     """By sequence number of the node."""
     leaf_flows: dict[int, Flow] = field(default_factory=dict)
     """By id of the leaf tensor: what was added into its `.grad`. `autograd.grad` adds nothing there."""
-    watched: frozenset[int] = frozenset()
-    """Sequence numbers of the nodes that had a hook."""
+    nodes: array[int] = field(default_factory=lambda: array("Q"))
+    """Sequence numbers of all inner nodes that it could come to, ascending."""
 
     def concerns(self, seqs: Sequence[int]) -> bool:
         """Whether it ran through the graph of these nodes (ascending), or of a part of it."""
         if not seqs:
             return False
-        return seqs[-1] in self.watched or any(_has(seqs, seq) for seq in self.root_seqs)
+        return _has(self.nodes, seqs[-1]) or any(_has(seqs, seq) for seq in self.root_seqs)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Hooks:
         counts = Counter(seqs.values()) if len(set(seqs.values())) < len(seqs) else None
         backward = self.backward
         backward.root_seqs = frozenset(seqs[node] for node in roots if node in seqs)
-        backward.watched = frozenset(chosen.values())
+        backward.nodes = array("Q", sorted(seqs.values()))
         for node, seq in chosen.items():
             if counts is None or counts[seq] == 1:
                 self._handles.append(node.register_prehook(_Hook(self, backward.flows, seq)))

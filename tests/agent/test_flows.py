@@ -1,0 +1,1017 @@
+"""Watched gradients: the numbers are those that flowed, and nothing is left behind or changed by looking."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from stepdbg import custom_phase
+from stepdbg.agent import flows as flows_module
+from stepdbg.agent.deep import MANY, nodes_behind
+from stepdbg.agent.flows import Backward, Flows, Hooks, _Hook, flow_of
+from stepdbg.agent.quiet import quiet
+from stepdbg.agent.tracker import Tracker
+from stepdbg.inprocess import ThreadSession
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.graph import Flow, Watching
+from stepdbg.protocol.records import Phase, StopReason, StopRecord
+
+from .conftest import drive
+
+X = torch.linspace(-1, 1, 32).reshape(8, 4)
+Y = torch.linspace(0, 1, 8).reshape(8, 1)
+
+
+@dataclass
+class Run:
+    """What a watched run returned, and what was noted in it."""
+
+    result: Any = None
+    backwards: list[Backward] = field(default_factory=list)
+    """All that were entered, in order."""
+    answers: list[Watching] = field(default_factory=list)
+
+
+def tracker() -> Tracker:
+    """The agent's, of the session that runs."""
+    found = custom_phase.observer
+    assert isinstance(found, Tracker)
+    return found
+
+
+def watched(
+    train: Callable[[], Any],
+    visit: Callable[[ThreadSession, StopRecord], m.Action | None] | None = None,
+    **wish: bool,
+) -> Run:
+    """Run `train`, watched from the first stop on; `visit` chooses the action, NEXT where it is None."""
+    run = Run()
+    results: list[Any] = []
+
+    async def look(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.number == 1:
+            run.answers.append(await session.request(m.SetWatching(0, **(wish or {"gradients": True}))))
+        known = {id(backward) for backward in run.backwards}
+        run.backwards += [b for b in tracker().watched.flows._backwards if id(b) not in known]
+        return visit(session, stop) if visit is not None else None
+
+    torch.manual_seed(0)
+    drive_run = drive(lambda: results.append(train()), visit=look)
+    if drive_run.error is not None:
+        raise drive_run.error
+    assert not [event for event in drive_run.events if isinstance(event, m.Warned)]
+    run.result = results[0]
+    return run
+
+
+def both(train: Callable[[], Any]) -> tuple[Any, Any]:
+    """What `train` returns bare, and watched."""
+    torch.manual_seed(0)
+    bare = train()
+    run = watched(train)
+    assert any(backward.flows for backward in run.backwards), "nothing was watched"
+    return bare, run.result
+
+
+def expected(grad: torch.Tensor) -> Flow:
+    """The numbers of a gradient, the plain way."""
+    finite = grad[torch.isfinite(grad)].double()
+    some = finite.numel() > 0
+    return Flow(
+        float(finite.square().sum().sqrt()) if some else None,
+        float(finite.min()) if some else None,
+        float(finite.max()) if some else None,
+        grad.numel(),
+        grad.numel() - finite.numel(),
+    )
+
+
+def same(found: Flow, wanted: Flow) -> None:
+    assert (found.numel, found.nonfinite) == (wanted.numel, wanted.nonfinite)
+    assert (found.min, found.max) == (wanted.min, wanted.max)
+    assert found.norm == (None if wanted.norm is None else pytest.approx(wanted.norm, rel=1e-5))
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(torch.relu(self.first(x)))
+
+
+def small() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 6), Block(6), nn.Tanh(), nn.Linear(6, 1))
+
+
+class Outputs:
+    """What every module of a net put out, with its gradient retained, by sequence number."""
+
+    def __init__(self, *nets: nn.Module) -> None:
+        self.tensors: dict[int, torch.Tensor] = {}
+        for net in nets:
+            for module in net.modules():
+                module.register_forward_hook(self._note)
+
+    def _note(self, _module: nn.Module, _args: Any, output: torch.Tensor) -> None:
+        if output.requires_grad:
+            output.retain_grad()
+            assert output.grad_fn is not None
+            self.tensors[output.grad_fn._sequence_nr()] = output
+
+    def grads(self) -> dict[int, torch.Tensor]:
+        return {seq: t.grad for seq, t in self.tensors.items() if t.grad is not None}
+
+
+# ── the numbers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_gradient_of_each_modules_output_is_the_retained_one() -> None:
+    def train() -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor], int]:
+        net, criterion = small(), nn.MSELoss()
+        outputs = Outputs(net)
+        loss = criterion(net(X), Y)
+        loss.backward()
+        leaves = {id(p): p.grad.clone() for p in net.parameters() if p.grad is not None}
+        kept.append(net)
+        assert loss.grad_fn is not None
+        return outputs.grads(), leaves, loss.grad_fn._sequence_nr()
+
+    kept: list[Any] = []
+    run = watched(train)
+    grads, leaves, root = run.result
+    (backward,) = run.backwards
+    assert len(grads) == 6  # four of the net, two inside the block; the net's own is its last module's
+    assert set(backward.flows) == {*grads, root}  # and relu, which no module made, is not among them
+    for seq, grad in grads.items():
+        same(backward.flows[seq], expected(grad))
+    assert backward.flows[root] == Flow(1.0, 1.0, 1.0, 1, 0)
+    assert len(leaves) == 8
+    assert set(backward.leaf_flows) == set(leaves)
+    for key, grad in leaves.items():
+        same(backward.leaf_flows[key], expected(grad))
+
+
+def test_the_gradient_of_each_modules_output_is_what_a_full_backward_hook_gets() -> None:
+    def train() -> dict[str, torch.Tensor]:
+        net = small()
+        seen: dict[str, torch.Tensor] = {}
+        for name, module in net.named_children():
+            module.register_full_backward_hook(lambda _m, _i, out, name=name: seen.update({name: out[0].clone()}))
+        net(X.clone().requires_grad_()).square().mean().backward()
+        return seen
+
+    run = watched(train)
+    found = [(f.min, f.max, f.numel) for f in run.backwards[0].flows.values()]
+    assert len(run.result) == 4
+    for grad in run.result.values():
+        assert (float(grad.min()), float(grad.max()), grad.numel()) in found
+
+
+def test_what_a_leaf_gets_is_what_is_added_into_its_gradient() -> None:
+    def train() -> list[tuple[int, torch.Tensor, torch.Tensor]]:
+        net = nn.Linear(4, 1)
+        net.weight.register_hook(lambda grad: grad * 2)  # what the script's own hook makes of it
+        (net(X) + net(X * 3)).sum().backward()
+        first = net.weight.grad.clone()  # type: ignore[union-attr]
+        net(X).sum().backward()
+        kept.append(net)
+        return [(id(net.weight), first, net.weight.grad - first)]  # type: ignore[operator]
+
+    kept: list[Any] = []
+    run = watched(train)
+    ((key, first, second),) = run.result
+    same(run.backwards[0].leaf_flows[key], expected(first))
+    assert run.backwards[0].leaf_flows[key].times == 1
+    assert run.backwards[1].leaf_flows[key].norm == pytest.approx(float(second.norm()), rel=1e-4)
+
+
+class Poison(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        grad = grad.clone()
+        grad[0] = math.nan
+        grad[1] = math.inf
+        grad[2] = -math.inf
+        return grad
+
+
+def test_nan_and_inf_are_counted_and_left_out_of_the_rest() -> None:
+    def train() -> tuple[int, torch.Tensor]:
+        net = nn.Linear(4, 1)
+        output = net(X)
+        output.retain_grad()
+        Poison.apply(output).sum().backward()
+        assert output.grad_fn is not None
+        return output.grad_fn._sequence_nr(), output.grad
+
+    run = watched(train)
+    seq, grad = run.result
+    flow = run.backwards[0].flows[seq]
+    same(flow, expected(grad))
+    assert (flow.nonfinite, flow.numel, flow.norm) == (3, 8, pytest.approx(math.sqrt(5)))
+
+
+def test_several_outputs_of_one_module() -> None:
+    def train() -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+        cell = nn.LSTMCell(4, 3)
+        h, c = cell(X)
+        h.retain_grad()
+        (h.sum() + c.square().sum()).backward()
+        halves = Halves()(X.clone().requires_grad_())
+        for half in halves:
+            half.retain_grad()
+        (halves[0].sum() + halves[1].sum() * 3).backward()
+        both_halves = torch.cat([halves[0].grad.reshape(-1), halves[1].grad.reshape(-1)])  # type: ignore[union-attr]
+        return {h.grad_fn._sequence_nr(): h.grad, halves[0].grad_fn._sequence_nr(): both_halves}
+
+    class Halves(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (x * 2).chunk(2)
+
+    run = watched(train)
+    flows = {seq: flow for backward in run.backwards for seq, flow in backward.flows.items()}
+    for seq, grad in run.result.items():
+        same(flows[seq], expected(grad))
+    assert len(run.backwards[0].flows) == 3  # root, hidden state, cell state
+
+
+def unreadable(numel: int) -> Flow:
+    return Flow(None, None, None, numel, 0)
+
+
+class Logged(torch.Tensor):
+    """A subclass whose operations are the script's own code."""
+
+    calls = 0
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        Logged.calls += 1
+        return func(*args, **(kwargs or {}))
+
+
+def sparse(coalesced: bool, places: tuple[int, ...] = (1, 1, 3)) -> torch.Tensor:
+    values = torch.tensor([1.0, 2.0, -4.0])[: len(places)]
+    at = torch.tensor(places, dtype=torch.int64).reshape(1, -1)
+    grad = torch.sparse_coo_tensor(at, values, (5,), check_invariants=True)
+    return grad.coalesce() if coalesced else grad
+
+
+def compressed() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in beta
+        return torch.eye(3).mul(2).to_sparse_csr()
+
+
+def nested() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a prototype
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+@pytest.mark.parametrize(
+    ("grad", "wanted"),
+    [
+        (torch.tensor([3.0, -4.0]), Flow(5.0, -4.0, 3.0, 2, 0)),
+        (torch.tensor([3.0, -4.0], dtype=torch.float64), Flow(5.0, -4.0, 3.0, 2, 0)),
+        (torch.tensor([3.0, -4.0], dtype=torch.bfloat16), Flow(5.0, -4.0, 3.0, 2, 0)),
+        (torch.tensor([3e4, -4e4], dtype=torch.float16), Flow(50_000, -40_000, 30_000, 2, 0)),
+        (torch.tensor([3.0, -4.0]).to(torch.float8_e4m3fn), Flow(5.0, -4.0, 3.0, 2, 0)),
+        (torch.tensor([3 + 4j, 0j]), Flow(5.0, 0.0, 5.0, 2, 0)),
+        (torch.tensor([3e-30, -4e-30]), Flow(5e-30, -4e-30, 3e-30, 2, 0)),
+        (torch.tensor([3e30, -4e30]), Flow(5e30, -4e30, 3e30, 2, 0)),
+        (torch.tensor([3e200, -4e200], dtype=torch.float64), Flow(5e200, -4e200, 3e200, 2, 0)),
+        (torch.tensor(-2.0), Flow(2.0, -2.0, -2.0, 1, 0)),
+        (torch.zeros(3), Flow(0.0, 0.0, 0.0, 3, 0)),
+        (torch.zeros(0), Flow(None, None, None, 0, 0)),
+        (torch.full((2,), math.nan), Flow(None, None, None, 2, 2)),
+        (torch.tensor(2.0).expand(3, 3), Flow(6.0, 2.0, 2.0, 9, 0)),
+        (torch.tensor([math.inf, 2.0]).expand(4, 2), Flow(4.0, 2.0, 2.0, 8, 4)),
+        (torch.arange(6.0).reshape(2, 3).t(), Flow(math.sqrt(55), 0.0, 5.0, 6, 0)),
+        (torch.arange(6.0)[::2], Flow(math.sqrt(20), 0.0, 4.0, 3, 0)),
+        (sparse(False), Flow(5.0, -4.0, 3.0, 5, 0)),
+        (sparse(True), Flow(5.0, -4.0, 3.0, 5, 0)),
+        (sparse(False, ()), Flow(0.0, 0.0, 0.0, 5, 0)),
+        (compressed(), Flow(math.sqrt(12), 0.0, 2.0, 9, 0)),
+        (torch.ones(4, device="meta"), unreadable(4)),
+        (nested(), unreadable(5)),
+        (nn.Parameter(torch.tensor([3.0, -4.0])), Flow(5.0, -4.0, 3.0, 2, 0)),
+        (torch.ones(4).as_subclass(Logged), unreadable(4)),
+    ],
+)  # fmt: skip
+def test_numbers_of_every_kind_of_gradient(grad: torch.Tensor, wanted: Flow) -> None:
+    state, calls = torch.get_rng_state(), Logged.calls
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("error")
+        found = flow_of((grad,))
+    assert Logged.calls == calls
+    assert torch.equal(torch.get_rng_state(), state)
+    exact = found.norm is None or wanted.norm is None
+    assert found.norm == wanted.norm if exact else found.norm == pytest.approx(wanted.norm, rel=1e-5)
+    assert (found.numel, found.nonfinite) == (wanted.numel, wanted.nonfinite)
+    for value, other in ((found.min, wanted.min), (found.max, wanted.max)):
+        assert value == other if other is None else value == pytest.approx(other, rel=1e-3)
+
+
+def test_a_missing_gradient_counts_for_nothing_and_an_unreadable_one_makes_all_unknown() -> None:
+    with quiet():
+        assert flow_of((None, torch.tensor([3.0]), torch.tensor([-4.0]))) == Flow(5.0, -4.0, 3.0, 2, 0)
+        assert flow_of((None,)) == Flow(None, None, None, 0, 0)
+        assert flow_of((torch.ones(2), torch.ones(3, device="meta"))) == unreadable(5)
+
+
+def test_a_large_gradient_is_the_same_in_whatever_order_it_lies() -> None:
+    grad = torch.randn(512, 300)
+    with quiet():
+        plain, turned = flow_of((grad,)), flow_of((grad.t().contiguous().t(),))
+    same(plain, expected(grad))
+    same(turned, expected(grad))
+
+
+# ── real loops ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bits(*nets: nn.Module) -> list[bytes]:
+    tensors = [t for net in nets for t in net.state_dict().values()]
+    grads = [p.grad for net in nets for p in net.parameters() if p.grad is not None]
+    return [t.numpy().tobytes() for t in [*tensors, *grads, torch.get_rng_state()]]
+
+
+def plain_loop() -> Any:
+    net = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = torch.optim.AdamW(net.parameters())
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.mse_loss(net(X + torch.randn_like(X)), Y).backward()
+        optimizer.step()
+    strides = [p.grad.stride() for p in net.parameters() if p.grad is not None]
+    return bits(net), strides
+
+
+def gan() -> Any:
+    net_g, net_d = nn.Sequential(nn.Linear(2, 4)), nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+    optimizers = [torch.optim.Adam(n.parameters()) for n in (net_d, net_g)]
+    criterion = nn.BCELoss()
+    fake = net_g(torch.randn(8, 2))
+    net_d.zero_grad()
+    criterion(net_d(X), torch.ones(8, 1)).backward()
+    criterion(net_d(fake.detach()), torch.zeros(8, 1)).backward()
+    optimizers[0].step()
+    net_g.zero_grad()
+    criterion(net_d(fake), torch.ones(8, 1)).backward()
+    optimizers[1].step()
+    return bits(net_g, net_d)
+
+
+def lbfgs() -> Any:
+    net = small()
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=3)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = F.mse_loss(net(X), Y)
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)
+    return bits(net)
+
+
+def reentrant() -> Any:
+    net = small()
+    x = X.clone().requires_grad_()
+    checkpoint(net, x, use_reentrant=True).square().mean().backward()  # type: ignore[union-attr]
+    return bits(net)
+
+
+def not_reentrant() -> Any:
+    net = small()
+    checkpoint(net, X, use_reentrant=False).square().mean().backward()  # type: ignore[union-attr]
+    return bits(net)
+
+
+def penalty() -> Any:
+    net = small()
+    x = X.clone().requires_grad_()
+    output = net(x)
+    (grad,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    count = len(nodes_behind([grad.grad_fn]))
+    (F.mse_loss(output, Y) + grad.square().sum()).backward()
+    return bits(net), count
+
+
+def twice() -> Any:
+    net = small()
+    loss = net(X).square().mean()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    return bits(net)
+
+
+def embedding() -> Any:
+    net = nn.Sequential(nn.Embedding(50, 4, sparse=True), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        net(torch.tensor([1, 2, 2, 7])).sum().backward()
+        optimizer.step()
+        weight = net[0].weight.grad
+        optimizer.zero_grad()
+    return bits(net), weight.is_coalesced(), weight.to_dense().numpy().tobytes()
+
+
+def compiled() -> Any:
+    net = small()
+    fast = torch.compile(net, backend="aot_eager")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.mse_loss(fast(X), Y).backward()
+        optimizer.step()
+    torch.compiler.reset()
+    return bits(net)
+
+
+def anomaly() -> Any:
+    net = small()
+    with torch.autograd.set_detect_anomaly(True):
+        F.mse_loss(net(X), Y).backward()
+    return bits(net)
+
+
+def half_precision() -> Any:
+    net = small()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = F.mse_loss(net(X).float(), Y)
+    loss.backward()
+    return bits(net)
+
+
+def custom() -> Any:
+    net = small()
+    Poison.apply(net(X)).sum().backward()
+    return bits(net)
+
+
+def several_roots() -> Any:
+    net = small()
+    a, b = net(X), net(X * 2)
+    torch.autograd.backward([a, b], [torch.ones_like(a), torch.ones_like(b)])
+    return bits(net)
+
+
+def through_an_edge() -> Any:
+    net = small()
+    edge = torch.autograd.graph.get_gradient_edge(net(X))
+    torch.autograd.backward([edge], [torch.ones(8, 1)])
+    return bits(net)
+
+
+def stolen() -> Any:
+    """Whether the gradient that a Function made became `.grad` itself, without a copy."""
+    where: list[int] = []
+
+    class Make(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+            made = torch.ones(64, 64)
+            where.append(made.data_ptr())
+            return made
+
+    weight = torch.zeros(64, 64, requires_grad=True)
+    Make.apply(weight).backward()
+    assert weight.grad is not None
+    return weight.grad.data_ptr() == where[0]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        plain_loop, gan, lbfgs, reentrant, not_reentrant, penalty, twice, embedding, compiled, anomaly, half_precision,
+        custom, several_roots, through_an_edge, stolen,
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_watched_run_ends_with_the_same_bits(train: Callable[[], Any]) -> None:
+    bare, debugged = both(train)
+    assert debugged == bare
+
+
+def test_a_gan_has_three_backwards_each_with_its_own_numbers() -> None:
+    run = watched(gan)
+    assert [len(b.leaf_flows) for b in run.backwards] == [2, 2, 4]
+    first, second, third = run.backwards
+    assert set(first.leaf_flows) == set(second.leaf_flows) < set(third.leaf_flows)
+    assert [f.norm for f in first.leaf_flows.values()] != [f.norm for f in second.leaf_flows.values()]
+    assert not set(first.flows) & set(second.flows)
+
+
+def test_micro_batches_are_told_apart() -> None:
+    def train() -> None:
+        net = small()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(2):
+            for part in X.split(4):
+                net(part).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    run = watched(train)
+    assert [(b.iteration, b.micro_batch) for b in run.backwards] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert all(len(b.leaf_flows) == 8 for b in run.backwards)
+
+
+def test_a_closures_backwards_are_watched() -> None:
+    run = watched(lbfgs)
+    assert len(run.backwards) >= 6
+    assert all(len(b.leaf_flows) == 8 for b in run.backwards)
+
+
+def test_what_a_reentrant_checkpoint_runs_inside_backward_is_not_in_the_graph() -> None:
+    (outside,) = watched(reentrant).backwards
+    assert len(outside.leaf_flows) == 1  # the input
+    assert len(outside.flows) == 1
+    (whole,) = watched(not_reentrant).backwards
+    assert len(whole.leaf_flows) == 8
+
+
+def test_autograd_grad_adds_nothing_into_a_leaf() -> None:
+    def train() -> None:
+        net = small()
+        torch.autograd.grad(net(X).sum(), list(net.parameters()))
+
+    (backward,) = watched(train).backwards
+    assert not backward.leaf_flows
+    assert len(backward.flows) == 7
+
+
+def test_the_flow_into_a_sparse_gradient() -> None:
+    run = watched(embedding)
+    dense, rows = {200: (0.0, 0.0), 4: None, 1: None}, run.backwards[0].leaf_flows
+    assert sorted(f.numel for f in rows.values()) == sorted(dense)
+    (table,) = [f for f in rows.values() if f.numel == 200]
+    assert (table.norm or 0) > 0
+    assert (table.min or 0) <= 0 <= (table.max or 0)
+
+
+def test_a_compiled_region_is_one_node_with_its_gradient() -> None:
+    run = watched(compiled)
+    assert len(run.backwards) == 3
+    for backward in run.backwards:
+        assert len(backward.leaf_flows) == 8
+        assert {f.numel for f in backward.flows.values()} == {1, 8}
+
+
+def test_compiled_autograd_is_left_alone() -> None:
+    def train() -> Any:
+        net = nn.Linear(4, 1)
+        with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
+            net(X).sum().backward()
+        torch.compiler.reset()
+        roots.append(net(X).sum())
+        return bits(net)
+
+    import torch._dynamo.compiled_autograd
+
+    roots: list[torch.Tensor] = []
+    torch.manual_seed(0)
+    bare = train()
+    run = watched(train)
+    assert run.result == bare
+    (backward,) = run.backwards
+    assert backward.note == flows_module.COMPILED
+    assert not backward.flows
+
+
+def test_torch_func_is_left_alone() -> None:
+    def train() -> Any:
+        net = nn.Linear(4, 1)
+        values = dict(net.named_parameters())
+
+        def loss(values: Any, x: torch.Tensor) -> torch.Tensor:
+            return torch.func.functional_call(net, values, (x,)).square().sum()
+
+        grads = torch.func.grad(loss)(values, X)
+        return [g.detach().numpy().tobytes() for g in grads.values()]
+
+    torch.manual_seed(0)
+    bare = train()
+    run = watched(train)
+    assert run.result == bare
+    assert not any(backward.flows for backward in run.backwards)
+    assert {backward.note for backward in run.backwards} <= {flows_module.INSIDE_FUNC}
+
+
+# ── what is left behind ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each time that a hook of ours is called."""
+    calls: list[int] = []
+    original = _Hook.__call__
+
+    def call(self: _Hook, grads: Any) -> None:
+        calls.append(1)
+        original(self, grads)
+
+    monkeypatch.setattr(_Hook, "__call__", call)
+    return calls
+
+
+class Failing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        raise ValueError("inside backward")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_hook_outlives_its_backward(counted: list[int], fails: bool) -> None:
+    net = small()
+    # Nodes of leaves outlive every graph while something holds them.
+    held = [p.view_as(p).grad_fn.next_functions[0][0] for p in net.parameters()]
+
+    def train() -> None:
+        loss = net(X).square().mean()
+        if fails:
+            with pytest.raises(ValueError, match="inside backward"):
+                Failing.apply(loss).backward()
+        else:
+            loss.backward(retain_graph=True)
+        during.append(len(counted))
+        losses.append(loss)
+
+    during: list[int] = []
+    losses: list[torch.Tensor] = []
+    run = watched(train)
+    assert during == [1] if fails else during == [len(run.backwards[0].flows) + len(held)]
+    losses[0].backward()
+    small()(X).sum().backward()
+    assert len(counted) == during[0]
+    assert all(p._backward_hooks is None for p in net.parameters())
+
+
+def test_unwatched_again_nothing_is_called(counted: list[int]) -> None:
+    seen: list[int] = []
+
+    def train() -> None:
+        net = small()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(4):
+            net(X).sum().backward()
+            seen.append(len(counted))
+            optimizer.step()
+            optimizer.zero_grad()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.number == 1 or (stop.iteration == 3 and stop.next is not None and stop.next.phase is Phase.FORWARD):
+            answer = await session.request(m.SetWatching(0, gradients=stop.number == 1))
+            answers.append((answer.gradients, answer.stacks, bool(answer.note)))
+        return None
+
+    answers: list[Any] = []
+    drive(train, visit=visit)
+    assert answers == [(True, False, True), (False, False, False)]
+    assert 0 < seen[0] < seen[1] == seen[2] == seen[3]
+
+
+def test_a_deep_graph_that_was_watched_is_freed_without_recursion() -> None:
+    dead: list[weakref.ref[torch.Tensor]] = []
+
+    def train() -> None:
+        net = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+        threading.stack_size()
+        for _ in range(2):
+            x = net(torch.ones(1))
+            for _ in range(60_000):
+                x = x * 1.0
+            x.backward()
+            dead.append(weakref.ref(x))
+            del x
+            optimizer.step()
+            optimizer.zero_grad()
+
+    run = watched(train)
+    assert MANY < 60_000
+    assert len(run.backwards) == 2
+    gc.collect()
+    assert [ref() for ref in dead] == [None, None]
+
+
+def test_a_held_graph_is_let_go_after_its_tensors() -> None:
+    sizes: list[int] = []
+
+    def train() -> None:
+        net = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+        for _ in range(2):
+            x = net(torch.ones(1))
+            for _ in range(MANY + 1):
+                x = x * 1.0
+            x.backward()
+            del x
+            optimizer.step()
+            assert tracker().control is not None
+            sizes.append(len(tracker().control.watch.looked_at._held))  # type: ignore[union-attr]
+            optimizer.zero_grad()
+
+    watched(train)
+    assert sizes == [0, 0]
+
+
+# ── what the script could notice ────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_exception_in_backward_has_the_bare_traceback() -> None:
+    def train() -> str:
+        try:
+            Failing.apply(small()(X)).sum().backward()
+        except ValueError:
+            return traceback.format_exc()
+        raise AssertionError("it did not fail")
+
+    bare, debugged = both(train)
+    assert debugged == bare
+
+
+def test_the_anomaly_modes_own_complaint_is_the_bare_one() -> None:
+    def train() -> tuple[str, list[tuple[str, int]]]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                with torch.autograd.set_detect_anomaly(True):
+                    (small()(X) * Poison.apply(X.clone().requires_grad_()).sum()).sqrt().sum().backward()
+            except RuntimeError as error:
+                return str(error), [(str(w.message), w.lineno) for w in caught]
+        raise AssertionError("no NaN was found")
+
+    def without_ours(result: tuple[str, list[tuple[str, int]]]) -> Any:
+        # Anomaly mode prints the whole stack of the forward, from the thread's first frame on.
+        return result[0], [line for _, line in result[1]], [text.split("\n")[0] for text, _ in result[1]]
+
+    bare, debugged = both(train)
+    assert without_ours(debugged) == without_ours(bare)
+
+
+def test_a_hook_that_fails_says_unreadable_and_spares_the_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_values: torch.Tensor) -> Any:
+        raise RuntimeError("no such kernel")
+
+    torch.manual_seed(0)
+    bare = plain_loop()
+    monkeypatch.setattr(flows_module, "_dense", broken)
+    run = watched(plain_loop)
+    assert run.result == bare
+    for backward in run.backwards:
+        assert backward.flows
+        for flow in backward.flows.values():
+            assert flow == unreadable(flow.numel)
+            assert flow.numel > 0
+
+
+def test_ctrl_c_in_a_hook_is_the_scripts_and_has_no_frame_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_grads: Any) -> Flow:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flows_module, "flow_of", interrupted)
+
+    def train() -> list[str]:
+        net = small()
+        try:
+            net(X).sum().backward()
+        except KeyboardInterrupt as error:
+            return [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        raise AssertionError("it went unheard")
+
+    files = watched(train).result
+    assert files
+    assert not [file for file in files if "stepdbg/agent" in file.replace("\\", "/") and "tests" not in file]
+
+
+def test_operations_of_the_hooks_are_not_seen_by_the_scripts_modes() -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Log(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: list[str] = []
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    def train() -> list[str]:
+        net = small()
+        with Log() as log:
+            net(X).sum().backward()
+        return log.names
+
+    bare, debugged = both(train)
+    assert debugged == bare
+
+
+def test_the_time_that_watching_takes_is_not_the_backwards() -> None:
+    def train() -> None:
+        net = nn.Sequential(*[nn.Linear(4, 4) for _ in range(100)])
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        net(X).sum().backward()
+        optimizer.step()
+
+    def slow(grads: Any) -> Flow:
+        deadline = flows_module.perf_counter() + 0.001
+        while flows_module.perf_counter() < deadline:
+            pass
+        return original(grads)
+
+    original = flow_of
+    seconds: list[float] = []
+
+    def visit(_session: ThreadSession, stop: StopRecord) -> None:
+        seconds.extend(run.seconds or 0.0 for run in stop.just_ran if run.phase is Phase.BACKWARD)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flows_module, "flow_of", slow)
+        watched(train, visit)
+    (took,) = seconds
+    assert took < 0.15  # of the 0.3 s that 301 hooks took alone
+
+
+# ── which graph they belong to, and why there are none ──────────────────────────────────────────────────────
+
+
+def seqs_behind(root: torch.Tensor) -> list[int]:
+    nodes = nodes_behind([root.grad_fn])
+    return sorted(n._sequence_nr() for n in nodes if type(n).__name__ != "AccumulateGrad")
+
+
+def test_two_backwards_through_one_graph_are_counted() -> None:
+    def train() -> tuple[Any, Any]:
+        net = small()
+        output = net(X)
+        loss, other = output.square().mean(), net(X * 2).sum()
+        loss.backward(retain_graph=True)
+        (loss * 3).backward()
+        flows = tracker().watched.flows
+        kept.append(net)
+        return (
+            flows.of_graph(seqs_behind(loss), loss, freed=True),
+            flows.of_graph(seqs_behind(output), output, freed=True),
+            flows.of_graph(seqs_behind(other), other, freed=False),
+            seqs_behind(output)[-1],
+        )
+
+    kept: list[Any] = []
+    of_loss, of_output, of_other, top = watched(train).result
+    assert (of_loss.why, of_output.why) == ("", "")
+    assert {f.times for f in of_loss.leaf_flows.values()} == {2}
+    assert of_loss.flows[top].times == 2
+    assert of_loss.flows[top] == of_output.flows[top]
+    assert set(of_output.flows) < set(of_loss.flows)
+    assert (of_other.flows, of_other.why) == ({}, flows_module.NOT_YET)
+
+
+def test_what_is_said_where_there_is_nothing() -> None:
+    said: dict[str, str] = {}
+
+    def note(name: str, loss: torch.Tensor, freed: bool = True) -> None:
+        said[name] = tracker().watched.flows.of_graph(seqs_behind(loss), loss, freed=freed).why
+
+    def train() -> None:
+        net = small()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for iteration in range(1, 7):
+            loss = net(X).square().mean()
+            losses.append(loss)
+            if iteration == 2:
+                note("before", loss, freed=False)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    losses: list[torch.Tensor] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        phase = stop.next.phase if stop.next is not None else None
+        if stop.reason is StopReason.FINISHED:
+            note("free", losses[-1])
+            return None
+        if phase is Phase.STEP and stop.iteration == 1:
+            note("off", losses[0])
+            await session.request(m.SetWatching(0, gradients=True))
+            note("earlier", losses[0])
+        if phase is Phase.STEP and stop.iteration == 2:
+            note("there", losses[1])
+        if phase is Phase.BACKWARD and stop.iteration == 3:
+            return m.Action.CONTINUE
+        return None
+
+    drive(train, visit=visit)
+    assert said == {
+        "off": "off: gradients are not watched",
+        "earlier": "gradients were not watched when its backward ran",
+        "before": "no backward has run through this graph yet",
+        "there": "",
+        "free": "this backward ran free",
+    }
+
+
+def test_nothing_is_watched_in_a_free_run(counted: list[int]) -> None:
+    def visit(_session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        return m.Action.CONTINUE if stop.next is not None and stop.next.phase is Phase.BACKWARD else None
+
+    run = watched(plain_loop, visit)
+    assert not counted
+    assert not run.backwards
+
+
+def test_a_skipped_backward_is_none(counted: list[int]) -> None:
+    def train() -> None:
+        small()(X).sum().backward()
+
+    def visit(_session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        return m.Action.SKIP if stop.next is not None and stop.next.phase is Phase.BACKWARD else None
+
+    run = watched(train, visit)
+    assert not counted
+    assert not run.backwards
+
+
+def test_backwards_that_are_passed_without_a_stop_are_watched_too() -> None:
+    def visit(_session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        return m.Action.ITERATION
+
+    run = watched(plain_loop, visit)
+    assert [b.iteration for b in run.backwards] == [1, 2, 3]
+    assert all(len(b.leaf_flows) == 6 for b in run.backwards)
+
+
+def test_only_the_last_two_iterations_are_kept() -> None:
+    flows = Flows()
+    flows.on = True
+    for iteration in range(1, 6):
+        for micro in range(1, 3):
+            flows.begins(Backward(iteration, micro, ()))
+    assert [(b.iteration, b.micro_batch) for b in flows._backwards] == [(4, 1), (4, 2), (5, 1), (5, 2)]
+    for micro in range(100):
+        flows.begins(Backward(6, micro, ()))
+    assert len(flows._backwards) == flows_module.MAX_BACKWARDS
+
+
+def test_nodes_of_two_threads_with_one_number_are_left_out() -> None:
+    made: dict[int, torch.Tensor] = {}
+
+    def elsewhere() -> None:
+        x = torch.ones(3, requires_grad=True)
+        for _ in range(2_000):
+            y = x * 1.0
+            made[y.grad_fn._sequence_nr()] = y  # type: ignore[union-attr]
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    base = torch.ones(3, requires_grad=True)
+    here = base * 1.0
+    assert here.grad_fn is not None
+    while here.grad_fn._sequence_nr() < min(made):
+        here = base * 1.0
+    twin = made.get(here.grad_fn._sequence_nr())
+    if twin is None:
+        pytest.skip("this thread's numbers have passed those of a new one")
+    total = here + twin
+    seq = here.grad_fn._sequence_nr()
+    assert total.grad_fn is not None
+    root = total.grad_fn._sequence_nr()
+    hooks = Hooks(Backward(1, 1, ()))
+    hooks.put_in(nodes_behind([total.grad_fn]), [total.grad_fn], [(seq, seq + 1, 7)])
+    total.sum().backward()
+    hooks.take_out()
+    assert set(hooks.backward.flows) <= {root}
