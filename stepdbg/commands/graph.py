@@ -40,7 +40,7 @@ GRAPH = (
     Command(
         "view",
         "Graph",
-        "Show the graph by modules, or raw, node by node; without a word the other of the two.",
+        "Show the graph by modules or raw; without a word, the other of the two.",
         lambda host, argument: host.graph.show_view(argument),
         aliases=("layout",),
         argument=Argument("what", "a view", ("modules", "raw"), required=False),
@@ -66,7 +66,7 @@ GRAPH = (
     Command(
         "watch",
         "Graph",
-        "Record gradients at modules (grads) or the lines that make nodes (stacks); alone: what is recorded.",
+        "Record gradients (grads), or what made nodes (stacks); alone: what is recorded.",
         partial(_watch, True),
         argument=Argument("what", "grads or stacks", WATCHED, required=False, also=_ALSO),
         available=needs_stop,
@@ -82,7 +82,7 @@ GRAPH = (
     Command(
         "export",
         "Graph",
-        "Write the graph as it is shown to a file: .dot, .mmd, .md (with Mermaid) or .json.",
+        "Write the graph as shown to a .dot, .mmd, .md (Mermaid) or .json file.",
         partial(_export, False),
         aliases=("save",),
         argument=_FILE,

@@ -11,6 +11,7 @@ import tracemalloc
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pydot
 import pytest
@@ -354,6 +355,14 @@ def test_json_of_nothing_is_json() -> None:
 def test_json_keeps_any_name(name: str) -> None:
     source = text("g.json", (row(0, 0, "op", name),), [])
     assert json.loads(source.encode("utf-8"))["nodes"][0]["name"] == name
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    _text, tables = page.split("## The JSON")
+    read = json.loads(text("g.json"))
+    inner = read["nodes"][6]["flow"].keys() | read["reach"][0].keys()
+    assert not [key for key in {*read, *read["nodes"][0], *inner} if f"`{key}`" not in tables]
 
 
 # ── pages and size ──────────────────────────────────────────────────────────────────────────────────────────────
