@@ -17,9 +17,11 @@ from stepdbg.client.session import Exited
 from stepdbg.client.store import ParameterList, Status
 from stepdbg.commands import COMMANDS, PANES, RESERVED_KEYS
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.graph import GraphView
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp
 from stepdbg.ui.panes.graph import GraphPane
+from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.pane import Pane
 from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.rail import RailPane
@@ -52,6 +54,8 @@ BINDERS: tuple[Any, ...] = (
     HelpScreen,
     LineList,
     LineTree,
+    GraphPane,
+    GraphPicker,
     ValuesBody,
     SourceView,
     RailPane,
@@ -271,29 +275,81 @@ async def graph_keys(driver: Driver) -> None:
     tree = pane.tree_list
     await driver.until(lambda: tree.total > 1, "the graph is there")
     await move(driver, tree)
+    await driver.press("home")
     total = tree.total
-    for key, folded in (
-        ("h", {0}),
-        ("l", set()),
-        ("left", {0}),
-        ("right", set()),
-        ("enter", {0}),
-        ("enter", set()),
-        ("minus", None),
-        ("plus", set()),
+    for key, base, levels in (
+        ("h", 1, ((0, 0),)),
+        ("l", 1, ()),
+        ("left", 1, ((0, 0),)),
+        ("right", 1, ()),
+        ("enter", 1, ((0, 0),)),
+        ("enter", 1, ()),
+        ("minus", 0, ()),
+        ("plus", 2, ()),
+        ("equals_sign", 1, ()),
     ):
-        if folded is None:  # every row that is here, below the first
-            folded = {row.index for row in tree.rows.values() if row.depth and row.rows_below}
         await driver.press(key)
-        await driver.until(
-            lambda folded=folded: driver.now.graph is not None and set(driver.now.graph.folded) == folded,
-            f"{key} leaves {len(folded)} rows folded",
-        )
-        await driver.settled()
-        assert (tree.total < total) == bool(folded), key
-        assert tree.total == 1 or 0 not in folded
+        await shown(driver, pane)
+        assert (pane.lens.base, pane.lens.levels) == (base, levels), key
+        assert (tree.total < total) == (base == 0 or bool(levels)) or base == 2, key
     await driver.press("j", "right")  # to what hangs from it, or unfolded already
+    await shown(driver, pane)
     assert tree.cursor >= 1
+    await graph_jumps(driver, pane)
+    await graph_views(driver, pane)
+
+
+async def shown(driver: Driver, pane: GraphPane) -> None:
+    """Wait until the tree shows what the pane's lens asks for."""
+    await driver.until(
+        lambda: driver.now.graph is not None and driver.now.graph.lens == pane.lens and pane._seek is None,
+        f"the graph is shown as {pane.lens}",
+    )
+    await driver.settled()
+
+
+async def graph_jumps(driver: Driver, pane: GraphPane) -> None:
+    tree = pane.tree_list
+    await driver.press("home")
+    await driver.press("L")
+    await shown(driver, pane)
+    leaf = tree.row_at_cursor
+    assert leaf is not None
+    assert leaf.kind in ("parameter", "tensor")
+    await driver.press("y")
+    await driver.settled()
+    assert driver.told(m.GetGraphPath)[-1].index == leaf.index
+    await driver.press("P")
+    await shown(driver, pane)
+    parent = tree.row_at_cursor
+    assert parent is not None
+    assert parent.index < leaf.index <= parent.index + parent.rows_below
+    await driver.press("backspace")
+    await shown(driver, pane)
+    assert tree.row_at_cursor is not None
+    assert tree.row_at_cursor.index == leaf.index
+    await driver.press("d")  # no demo keeps the graph of a gradient: the app says so
+    assert pane.lens.graph == 0
+
+
+async def graph_views(driver: Driver, pane: GraphPane) -> None:
+    for view in (GraphView.RAW, GraphView.MODULES):
+        await driver.press("v")
+        await shown(driver, pane)
+        assert driver.now.graph is not None
+        assert driver.now.graph.lens.view is view
+        assert driver.now.graph.page.total == pane.tree_list.total > 1
+    for on in (True, False):
+        await driver.press("a")
+        await driver.settled()
+        assert driver.told(m.SetWatching)[-1].gradients is on
+        assert driver.view.watching is not None
+        assert driver.view.watching.gradients is on
+    await driver.press("w")
+    choices = driver.now.graph.page.choices if driver.now.graph is not None else ()
+    assert isinstance(driver.app.screen, GraphPicker) is (len(choices) > 1)
+    if isinstance(driver.app.screen, GraphPicker):
+        await driver.press("escape")
 
 
 async def parameter_keys(driver: Driver) -> None:
