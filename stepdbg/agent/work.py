@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from stepdbg.agent.channel import Channel
+from stepdbg.errors import LocalProtocolError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.states import State
 
@@ -61,8 +62,11 @@ class Work:
         return any(isinstance(message, ON) for message in self._channel.arrived())
 
     def end(self, outcome: m.Reply | m.Failed) -> None:
-        """Send how it went."""
-        self._say(outcome)
+        """Send how it went; an answer that is too long for one message is none."""
+        try:
+            self._say(outcome)
+        except LocalProtocolError as error:
+            self._say(m.Failed(self._number, str(error)))
 
     def give_up(self, why: str) -> None:
         """Say so. Where it is because the script is to go on, the queries that came before that are given up too: they

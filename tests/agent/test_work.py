@@ -19,6 +19,7 @@ from stepdbg.agent.report import Report
 from stepdbg.agent.work import WORKING_EVERY, GivenUpError, Work
 from stepdbg.errors import RequestCancelledError, RequestError, SessionClosedError
 from stepdbg.inprocess import ThreadSession
+from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.connection import Connection
 from stepdbg.protocol.graph import GraphPage
@@ -326,6 +327,13 @@ def test_what_is_quick_says_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch)
         work.step(done)
     work.end(m.Failed(7, "no"))
     assert desk.heard() == [m.Failed(7, "no")]
+
+
+def test_an_answer_too_long_for_one_message_fails(desk: Desk) -> None:
+    Work(desk.channel, 7).end(m.Reply(7, {"text": "x" * (codec.MAX_MESSAGE + 1)}))
+    (failed,) = desk.heard()
+    assert failed.id == 7
+    assert "bytes, more than" in failed.error
 
 
 @pytest.mark.parametrize("said", [m.Cancel(7), m.Resume(m.Action.NEXT), m.Detach()], ids=lambda s: type(s).__name__)
