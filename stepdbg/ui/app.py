@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
-import psutil
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -41,6 +40,7 @@ from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
+from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
@@ -50,14 +50,6 @@ AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
 at the stop that follows. Others would do something to a phase that nobody has seen.
 """
-
-
-def resident_bytes(pid: int) -> int | None:
-    """Physical memory of the process in bytes (one read of /proc); None when it cannot be read."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return None
 
 
 class StepdbgApp(App[Exited | None]):
