@@ -1,6 +1,21 @@
-"""The help of the graph pane: a word for every sign and every key."""
+"""The keys of the graph pane, and its help: a word for every sign and every key."""
 
 from __future__ import annotations
+
+from textual.binding import Binding, BindingType
+
+KEYS: list[BindingType] = [
+    Binding("v", "view", "By module, or node by node", show=False),
+    Binding("P", "parent", "To the row above it", show=False),
+    Binding("L", "leaf", "To the next leaf", show=False),
+    Binding("backspace", "back", "Back from a jump", show=False),
+    Binding("w", "pick", "Which graph", show=False),
+    Binding("d", "gradient", "Graph of the gradient", show=False),
+    Binding("a", "watch", "Watch gradients", show=False),
+    Binding("y", "copy", "Copy the path", show=False),
+    Binding("enter", "again", "Ask again", show=False),
+]
+"""Those of the tree are its own."""
 
 HELP = """\
 What `loss.backward()` will walk (or has walked). The title tells how many parameters of each root module the loss
@@ -37,20 +52,21 @@ nan/inf`: so many numbers of it are not finite), once `a` has been pressed befor
 below it, keeps for backward: `(768 B)` has been freed, `…` is being measured. Below the tree stands all that is known
 of the row under the cursor. The lower border counts; *recorded at stop 4*: the graph is shown as it was then.
 
-| key | does |
-|---|---|
-| up, down, `ctrl+k`, `j` | move (vim's `k` is *skip* here); `g` `G` first and last row |
-| `l` `h`, right, left | show more of the row, then go below; show less of it, then go to the row above |
-| `enter` | folds and unfolds; goes to where a reference leads |
-| `-` `=` `+` | fold all, as at first, unfold all |
-| `v` | by module, or node by node |
-| `P` `L` | to the row that this one hangs from; to the next leaf below |
-| `backspace` | back to where the last such jump began |
-| `w` | which graph: choose among those that are there |
-| `d` | the graph of this parameter's gradient, after `backward(create_graph=True)` |
-| `a` | watch gradients from the next backward on, or no longer |
-| `y` | copy the path from the loss to this row |
-| `/` | only rows with that name, module, op or shape (`32x1`), or `is:unreached`, `is:shared`, `is:view` … |
+```text
+up down ctrl+k j   move (vim's k is skip here); g G first and last row
+right l            show more of the row; if there is no more, go to the first one below it
+left h             show less of the row; if it is folded, go to the row that it hangs from
+enter              fold or unfold; on a reference, go to where it leads
+- = +              fold all, as at first, unfold all
+v                  by module, or node by node
+P L                to the row that this one hangs from; to the next leaf below
+backspace          back to where the last such jump began
+w                  which graph: choose among those that are there
+d                  the graph of this parameter's gradient, after backward(create_graph=True)
+a                  watch gradients from the next backward on, or no longer
+y                  copy the path from the loss to this row
+```
 
-The cursor on a parameter selects it in all panes; on a module or a node it marks what that leads to.
+`/` leaves only rows with that name, module, op or shape (`32x1`), or with a mark: `is:unreached`, `is:shared`,
+`is:view` and so on; and the rows above them. The cursor on a parameter selects it in all panes; on a module or a node it marks what that leads to.
 """

@@ -78,14 +78,21 @@ class Look:
         if self.lens.graph:
             self.enter(0)
 
-    def fit(self, tree: GraphTree) -> None:
-        """Let go of what does not fit the graph that is there now: a choice that is gone, rows of another build."""
+    def fit(self, tree: GraphTree) -> bool:
+        """Let go of what does not fit the graph that is there now: a choice that is gone, rows of another build.
+
+        False: rows that were known by their index are others now.
+        """
         page, lens = tree.page, self.lens
         if lens.graph and tree.lens.graph == lens.graph and all(c.id != lens.graph for c in page.choices):
             self.enter(0)
-        elif page.recorded_at is not None and tree.lens.graph == lens.graph:
+            return False
+        if page.recorded_at is not None and tree.lens.graph == lens.graph:
             graph = page.nodes, page.edges, page.root_op
-            if self._graph is not None and graph != self._graph:
+            same = self._graph in (None, graph)
+            if not same:
                 self._other = self._other[0], ()
                 self.lens = replace(lens, levels=())
             self._graph = graph
+            return same
+        return True

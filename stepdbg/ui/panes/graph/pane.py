@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
 
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, View
@@ -17,7 +17,7 @@ from stepdbg.ui import marks
 from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, Wanted, WatchGradients
 from stepdbg.ui.panes.graph import frame, rows
 from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
-from stepdbg.ui.panes.graph.help import HELP
+from stepdbg.ui.panes.graph.help import HELP, KEYS
 from stepdbg.ui.panes.graph.look import Look, Seek
 from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.graph.tree import GraphTreeList
@@ -36,17 +36,7 @@ class GraphPane(RecordedPane):
     TITLE = "Graph"
     QUERY = GetGraph
     HELP: ClassVar[str | None] = HELP
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "view", "By module, or node by node", show=False),
-        Binding("P", "parent", "To the row above it", show=False),
-        Binding("L", "leaf", "To the next leaf", show=False),
-        Binding("backspace", "back", "Back from a jump", show=False),
-        Binding("w", "pick", "Which graph", show=False),
-        Binding("d", "gradient", "Graph of the gradient", show=False),
-        Binding("a", "watch", "Watch gradients", show=False),
-        Binding("y", "copy", "Copy the path", show=False),
-        Binding("enter", "again", "Ask again", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
@@ -96,9 +86,10 @@ class GraphPane(RecordedPane):
         tree, stop = recorded.graph, recorded.stop.number
         if self.live:
             self._give_up_seek(recorded)
-            if tree is not None and tree is not self._tree:
-                self.look.fit(tree)
-            elif tree is None and self._failure(recorded):
+            if tree is not None:
+                if tree is not self._tree and not self.look.fit(tree):
+                    self._jumps.clear()
+            elif self._failure(recorded):
                 self.look.newest()
             self._ask_for(tree)
         if tree is None:
