@@ -52,7 +52,7 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
         & > .line-list--guide { color: $text-disabled; }
         & > .line-list--name { color: $text-primary; }
         & > .line-list--number { color: $foreground; }
-        & > .line-list--lit { color: $accent; }
+        & > .line-list--lit { color: $accent; text-style: bold; }
         & > .line-list--good { color: $text-success; }
         & > .line-list--changed { color: $text-warning; }
         & > .line-list--bad { color: $text-error; text-style: bold; }

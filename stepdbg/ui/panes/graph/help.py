@@ -33,7 +33,7 @@ on one line `│` is one chain. A node that is reached twice is drawn once, and 
 | `⋯12` | twelve levels deep: the guides of the upper ones are left out |
 | `●` `◐` `○` | under *who is reached*: all, some, none of its parameters |
 | `✕` | a parameter that the loss does not reach, with the cause where it can be told |
-| coloured names | on a path from the loss to the selected parameter |
+| **bold** names | coloured as well: on a path from the loss to the selected parameter |
 | `▌` | the cursor |
 
 | mark | meaning |
@@ -68,5 +68,6 @@ y                  copy the path from the loss to this row
 ```
 
 `/` leaves only rows with that name, module, op or shape (`32x1`), or with a mark: `is:unreached`, `is:shared`,
-`is:view` and so on; and the rows above them. The cursor on a parameter selects it in all panes; on a module or a node it marks what that leads to.
+`is:view` and so on; and the rows above them. The cursor on a
+parameter selects it in all panes; on a module or a node it marks what that leads to.
 """
