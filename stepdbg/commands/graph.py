@@ -40,7 +40,7 @@ GRAPH = (
     Command(
         "view",
         "Graph",
-        "Show the graph by modules or raw; without a word, the other of the two.",
+        "Show the graph by modules or raw; no word: the other of the two.",
         lambda host, argument: host.graph.show_view(argument),
         aliases=("layout",),
         argument=Argument("what", "a view", ("modules", "raw"), required=False),
@@ -57,7 +57,7 @@ GRAPH = (
     Command(
         "which",
         "Graph",
-        "Choose the graph of that number; without a number, from all there are.",
+        "Look at the graph of that number; no number: choose from a list.",
         _which,
         aliases=("graphs",),
         argument=Argument("number", "number of a graph", required=False, check=_number),
@@ -66,7 +66,7 @@ GRAPH = (
     Command(
         "watch",
         "Graph",
-        "Record gradients (grads), or what made nodes (stacks); alone: what is recorded.",
+        "Record grads or stacks from now on; no word: what is recorded.",
         partial(_watch, True),
         argument=Argument("what", "grads or stacks", WATCHED, required=False, also=_ALSO),
         available=needs_stop,
@@ -82,7 +82,7 @@ GRAPH = (
     Command(
         "export",
         "Graph",
-        "Write the graph as shown to a .dot, .mmd, .md (Mermaid) or .json file.",
+        "Write the graph as shown: .dot, .mmd, .md (Mermaid) or .json.",
         partial(_export, False),
         aliases=("save",),
         argument=_FILE,

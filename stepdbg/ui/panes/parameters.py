@@ -88,14 +88,14 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         self.table: LineTable[ParameterRow] = ParameterTable(
             (
                 Column("name", self._named),
-                Column("shape", _shape, priority=4, right=True, most=16),
+                Column("shape", _shape, priority=5, right=True, most=16),
                 Column("dtype", lambda row: (row.dtype, "muted"), priority=7),
                 Column("|w|", _value_norm, priority=1, right=True, least=7, most=10),
                 Column("|g|", _grad_norm, priority=1, right=True, least=7, most=10),
                 Column("g is", lambda row: (row.grad_label, "muted"), priority=6, optional=True),
                 Column("changed", changed, priority=2),
                 Column("owner", self._owner, priority=3, most=18),
-                Column("reached", reached, priority=5, optional=True, most=24),
+                Column("reached", reached, priority=4, optional=True, most=24),
                 Column("nan/inf", _nonfinite, optional=True, most=22),
                 Column("remark", _remark, priority=8, optional=True, most=72),
             )
