@@ -89,10 +89,10 @@ async def test_a_parameter_chosen_in_its_pane_brings_the_graph_there_and_back() 
 async def test_a_held_key_asks_only_for_what_it_comes_to() -> None:
     async with running(stop=WITH_GRAPH) as driver:
         pane = await shown(driver)
-        driver.session.agent.held.clear()
+        driver.session.agent.slow = (m.GetGraph,)
         before = len(driver.session.agent.received)
         await driver.press(*["j"] * 8)
-        driver.session.agent.held.set()
+        driver.session.agent.release()
         await driver.until(lambda: pane._tree is not None and pane._tree.lens == pane.lens, "all is answered")
         asked = [query for query in driver.session.agent.received[before:] if isinstance(query, m.GetGraph)]
         assert len(asked) <= 2
@@ -118,8 +118,3 @@ async def test_the_view_stays_from_stop_to_stop_and_is_asked_for_with_the_stop()
         asked = [query for query in driver.session.agent.received if isinstance(query, m.GetGraph)]
         assert asked[-1].lens == pane.lens
         assert pane.lens.view is GraphView.RAW
-        assert (
-            "recorded at stop 4" in str(pane.border_subtitle)
-            or "stop 4" in str(pane.border_subtitle)
-            or (driver.app.size.width < 160)
-        )
