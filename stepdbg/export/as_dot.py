@@ -38,10 +38,9 @@ class DotWriter(Drawing):
         yield from super().end()
         yield "}\n"
 
-    def _enter(self, row: GraphRow, inside: str) -> str:
-        title = " ".join(part for part in (row.name, row.detail) if part)
+    def _enter(self, row: GraphRow, lines: list[str], inside: str) -> str:
         style = UNREACHED if row.kind == "reach" else GROUP
-        return f"{inside}subgraph cluster_{row.index} {{\n{inside}  label={quoted([title])} {style}\n"
+        return f"{inside}subgraph cluster_{row.index} {{\n{inside}  label={quoted(lines)} {style}\n"
 
     def _exit(self, inside: str) -> str:
         return f"{inside}}}\n"

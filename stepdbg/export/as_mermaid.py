@@ -50,9 +50,8 @@ class MermaidWriter(Drawing):
         title = json.dumps(clean(" · ".join(self.caption()))).replace("`", "\\u0060")
         return f"---\ntitle: {title}\n---\nflowchart TD\n{CLASSES}"
 
-    def _enter(self, row: GraphRow, inside: str) -> str:
-        title = " ".join(part for part in (row.name, row.detail) if part)
-        return f"{inside}subgraph g{row.index} [{quoted([title])}]\n"
+    def _enter(self, row: GraphRow, lines: list[str], inside: str) -> str:
+        return f"{inside}subgraph g{row.index} [{quoted(lines)}]\n"
 
     def _exit(self, inside: str) -> str:
         return f"{inside}end\n"

@@ -28,6 +28,8 @@ class Drawing(Writer):
         """Depths of the groups around the next row."""
         self._held: GraphRow | None = None
         """The last row: it is a group if the next one is below it."""
+        self._cause = ""
+        """Why nothing in the last group is reached, if that is so."""
 
     def rows(self, rows: Iterable[GraphRow]) -> str:
         lines: list[str] = []
@@ -48,15 +50,18 @@ class Drawing(Writer):
         yield from self._leave(row.depth)
         inside = "  " * (len(self._open) + 1)
         if row.kind in GROUPS and next_depth > row.depth:
-            yield self._enter(row, inside)
+            self._cause = row.cause
+            name = " ".join(part for part in (row.name, row.detail) if part)
+            yield self._enter(row, [name, *(part for part in (_output(row), row.cause) if part)], inside)
             self._open.append(row.depth)
             if row.index in self._ends:
                 # What the module itself computes between the modules inside it.
                 self.nodes += 1
-                yield self._node(row, [row.name, *_what(row)[:1]], inside + "  ")
+                yield self._node(row, [part for part in (row.name, row.detail) if part], inside + "  ")
         elif row.kind in DRAWN or row.index in self._ends:
             self.nodes += 1
-            yield self._node(row, label(row), inside)
+            cause = [row.cause] if row.cause not in ("", self._cause) else []
+            yield self._node(row, [*label(row), *cause], inside)
 
     def _leave(self, depth: int) -> Iterator[str]:
         while self._open and self._open[-1] >= depth:
@@ -64,8 +69,8 @@ class Drawing(Writer):
             yield self._exit("  " * (len(self._open) + 1))
 
     @abstractmethod
-    def _enter(self, row: GraphRow, inside: str) -> str:
-        """The opening line of a group, `inside` as far to the right as the groups around it want."""
+    def _enter(self, row: GraphRow, lines: list[str], inside: str) -> str:
+        """The opening of a group under this title, `inside` as far to the right as the groups around it want."""
 
     @abstractmethod
     def _exit(self, inside: str) -> str:
@@ -95,15 +100,15 @@ class Drawing(Writer):
 def label(row: GraphRow) -> list[str]:
     """The lines of a node: name, what it is, what it put out and keeps, what is special."""
     name = f"↑ {row.name}" if row.kind == "reference" else row.name
-    return [line for line in (name, *_what(row)) if line]
+    marks = ", ".join(mark for mark in row.marks if mark not in ("reached", row.kind))
+    return [line for line in (name, row.detail, _output(row), marks) if line]
 
 
-def _what(row: GraphRow) -> list[str]:
+def _output(row: GraphRow) -> str:
     shape = "" if row.shape is None else "×".join(map(str, row.shape)) or "scalar"
     output = " ".join(part for part in (shape, row.dtype) if part)
     kept = f"{byte_count(row.nbytes)} {'freed' if row.freed else 'kept'}" if row.nbytes else ""
-    marks = [mark for mark in row.marks if mark != "reached"]
-    return [row.detail, " · ".join(part for part in (output, kept) if part), ", ".join(marks)]
+    return " · ".join(part for part in (output, kept) if part)
 
 
 def byte_count(count: int) -> str:

@@ -180,7 +180,25 @@ def test_unfolded_modules_are_groups_with_what_is_in_them(name: str) -> None:
     assert shape == {top_id: {0, 1}, "2": {2, 6}, "3": {3, 5}, "7": {7, 9, 10}, "14": {15}}
     inside = {group.id: {inner.id for inner in group.groups} for group in top.every()}
     assert inside == {top_id: {"2", "14"}, "2": {"3", "7"}, "3": set(), "7": set(), "14": set()}
-    assert {group.title for group in top.every()} >= {"net Sequential", "net.2 Linear", "net2 0 of 1"}
+    assert {group.title for group in top.every()} >= {
+        "net Sequential\n32×1 float32 · 1.1 KiB kept",
+        "net.2 Linear\n32×1 · 768 B freed",
+        "net.0 Linear\n32×6",
+        "net2 0 of 1\nnever called",
+    }
+
+
+@drawings
+def test_a_cause_is_told_once(name: str) -> None:
+    several = (
+        row(0, 0, "reach", "net", "0 of 2"),
+        row(1, 1, "unreached", "net.a", cause="its output is not used", marks=("unreached", "unused")),
+        row(2, 1, "unreached", "net.b", cause="called under no_grad", marks=("unreached", "shared")),
+    )
+    assert READERS[name](text(name, several, [])).labels() == {
+        1: "net.a\nunused\nits output is not used",
+        2: "net.b\nshared\ncalled under no_grad",
+    }
 
 
 @drawings
