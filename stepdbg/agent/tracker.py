@@ -15,6 +15,7 @@ from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from stepdbg.agent.calls import Calls, Site
 from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
 from stepdbg.agent.watching import Watched
@@ -43,6 +44,9 @@ class Active:
     started = 0.0
     held = 0.0
     hooks: Hooks | None = None
+    site: Site | None = None
+    """The user's line it was called from, of FORWARD and LOSS."""
+    first_node = 0
 
     def __init__(self, phase: Phase, station: Station, skippable: bool) -> None:
         self.phase = phase
@@ -74,6 +78,7 @@ class Tracker:
         self.next_look = 0.0
         """When to look at the socket again in a free run, as `perf_counter` tells the time."""
         self.loop = Loop()
+        self.calls = Calls(self.loop, lambda error: self.control.broken(error) if self.control else None)
         self.control: Control | None = None
         self.steps_seen = 0
         self.last: Active | None = None
@@ -141,6 +146,8 @@ class Tracker:
         local.closed = not transparent
         if transparent:
             self.last = None
+        if phase is _FORWARD or phase is _LOSS:
+            active.site, active.first_node = self.calls.where(frame), self.sequence_number()
         active.held = control.held
         active.started = perf_counter()
         return active
@@ -192,6 +199,7 @@ class Tracker:
         try:
             self.loop.left(station, seconds)
             if phase is _FORWARD or phase is _LOSS:
+                self.calls.made_at(active.first_node, self.sequence_number(), active.site)
                 if error is None:
                     control.watch.result(active, result)
             elif phase is _BACKWARD:
@@ -338,7 +346,8 @@ class Tracker:
         own = Tracker
         entering = (own.enter, own.enter_module, own.enter_custom)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
-        return (*entering, *leaving, own.look, own.raised_free, *own._of_free_runs())
+        inside = self.calls.entry_points()
+        return (*entering, *leaving, own.look, own.raised_free, *own._of_free_runs(), *inside)
 
     @staticmethod
     def _of_free_runs() -> tuple[Callable[..., Any], ...]:
@@ -372,6 +381,7 @@ class Tracker:
         """Forget the module calls of the iteration before the last: no graph at hand was made by them."""
         self._iteration = self.loop.iteration
         spans, oldest = self.spans, self._iteration_began_at
+        self.calls.new_iteration(self._iteration, oldest)
         while spans and spans[0][1] <= oldest:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()

@@ -113,10 +113,13 @@ def module_call(
     """`torch.nn.Module.__call__`: a phase where user code calls a module, a span of sequence numbers elsewhere.
 
     The path for a module inside another is the hot one: two calls to read the counter that autograd numbers its nodes
-    by, and an append when it has moved.
+    by, an append when it has moved, and a note of the call (`calls.py`).
     """
     local = tracker.local
     spans = tracker.spans
+    grad_enabled = tracker.grad_enabled
+    recomputing = tracker.backward_threads
+    note = tracker.calls.note
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
@@ -141,11 +144,14 @@ def module_call(
         try:
             if not local.closed:
                 active = tracker.enter_module(self, sys._getframe(1))
+            grad = grad_enabled()
             first = sequence_number()
             result = original(self, *args, **kwargs)
             last = sequence_number()
             if last != first:
                 spans.append((first, last, id(self)))
+            if not recomputing:  # what a checkpoint calls again in backward is no call of the loop's
+                note(id(self), grad, first, last, args, kwargs, result)
         except BaseException as error:
             _forget_this_frame(error)
             if active is not None:
