@@ -11,6 +11,9 @@ from stepdbg.export.as_json import JsonWriter
 from stepdbg.export.as_mermaid import MarkdownWriter, MermaidWriter
 from stepdbg.export.writer import Writer
 
+MERMAID = 500, 50_000
+"""Its defaults of `maxEdges` and `maxTextSize`, which a file cannot raise by itself."""
+
 
 @dataclass(frozen=True)
 class Format:
@@ -19,14 +22,20 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     writer: type[Writer]
-    draws: int | None = None
-    """Edges that what draws it takes at most, as it comes; None: any number."""
+    limits: tuple[int, int] | None = None
+    """Edges and characters that what draws it takes at most, as it comes; None: any number."""
+
+    def remark(self, edges: int, characters: int) -> str:
+        """What to say of a file of that size, empty for nothing."""
+        if self.limits is None or (edges <= self.limits[0] and characters <= self.limits[1]):
+            return ""
+        return f"more than Mermaid draws as it comes, {self.limits[0]:,} edges and {self.limits[1]:,} characters"
 
 
 FORMATS = (
     Format("Graphviz DOT", (".dot", ".gv"), DotWriter),
-    Format("Mermaid", (".mmd", ".mermaid"), MermaidWriter, draws=500),
-    Format("Mermaid in Markdown", (".md",), MarkdownWriter, draws=500),
+    Format("Mermaid", (".mmd", ".mermaid"), MermaidWriter, limits=MERMAID),
+    Format("Mermaid in Markdown", (".md",), MarkdownWriter, limits=MERMAID),
     Format("JSON", (".json",), JsonWriter),
 )
 

@@ -60,10 +60,9 @@ async def export_graph(ask: Ask, lens: Lens, name: str, *, over: bool, tell: Tel
         raise UsageError(f"cannot write {name}: {_reason(error)}") from None
     finally:
         draft.discard()
-    line = f"{name}: {_plural(writer.nodes, 'node')}, {_plural(writer.edges, 'edge')}"
-    if kind.draws is not None and writer.edges > kind.draws:
-        line += f" (Mermaid draws {kind.draws} edges unless its maxEdges is raised: fold some, or write a .dot)"
-    return line
+    size = f"{_plural(writer.nodes, 'node')}, {_plural(writer.edges, 'edge')}"
+    remark = kind.remark(writer.edges, draft.characters)
+    return f"{name}: {size} ({remark})" if remark else f"{name}: {size}"
 
 
 def target_of(name: str, *, over: bool) -> Path:
@@ -92,6 +91,8 @@ class Draft:
 
     def __init__(self, target: Path, name: str, *, over: bool) -> None:
         self._target, self._name, self._over = target, name, over
+        self.characters = 0
+        """Written so far."""
         self._path = target.with_name(f".stepdbg-{secrets.token_hex(6)}.part")
         try:
             self._file = self._path.open("x", encoding="utf-8", newline="\n")
@@ -100,7 +101,7 @@ class Draft:
 
     def write(self, text: str) -> None:
         """Add text."""
-        self._file.write(text)
+        self.characters += self._file.write(text)
 
     def keep(self) -> None:
         """Put it in its place. Raises UsageError if a file has come to be there meanwhile, OSError."""

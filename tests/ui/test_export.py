@@ -532,12 +532,13 @@ async def test_cancelled_in_the_middle(here: Path) -> None:
     assert not files(here)
 
 
-async def test_mermaid_says_when_it_is_too_much_to_draw(here: Path) -> None:
-    rows = tuple(GraphRow(i, 0, "op", "op", "", None, 1, 0, i) for i in range(600))
-    page = replace(PAGE, rows=rows, total=600)
-    edges = GraphEdges(0, 599, tuple((i, i + 1, 1) for i in range(599)))
-    assert "Mermaid draws 500 edges unless" in await export(Asked(page, edges=edges), "graph.mmd")
-    assert await export(Asked(page, edges=edges), "graph.dot") == "graph.dot: 600 nodes, 599 edges"
+@pytest.mark.parametrize(("rows", "name", "too_much"), [(501, "op", False), (502, "op", True), (300, "o" * 200, True)])
+async def test_mermaid_says_when_it_is_too_much_to_draw(here: Path, rows: int, name: str, too_much: bool) -> None:
+    page = replace(PAGE, rows=tuple(GraphRow(i, 0, "op", name, "", None, 1, 0, i) for i in range(rows)), total=rows)
+    edges = GraphEdges(0, rows - 1, tuple((i, i + 1, 1) for i in range(rows - 1)))
+    said = await export(Asked(page, edges=edges), "graph.mmd")
+    assert ("(more than Mermaid draws as it comes, 500 edges and 50,000 characters)" in said) == too_much
+    assert await export(Asked(page, edges=edges), "graph.dot") == f"graph.dot: {rows} nodes, {rows - 1} edges"
 
 
 async def test_how_far_it_is_comes_in_order(here: Path) -> None:
