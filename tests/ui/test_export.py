@@ -40,6 +40,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+async def _one_turn(*_limits: float) -> None:
+    await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pilot waits for messages to be handled, not for an idle processor: that would be the end of an export."""
+    monkeypatch.setattr("textual.app.wait_for_idle", _one_turn)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", _one_turn)
+
+
 def files(folder: Path) -> list[str]:
     """Names of what is in it."""
     return sorted(path.name for path in folder.iterdir())
@@ -226,18 +237,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_records, "answer", answer)
 
 
-async def _one_turn(*_limits: float) -> None:
-    await asyncio.sleep(0.001)
-
-
-@pytest.fixture
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pilot waits for an idle processor after each key, which would be the end of the export."""
-    monkeypatch.setattr("textual.app.wait_for_idle", _one_turn)
-    monkeypatch.setattr("textual.pilot.wait_for_idle", _one_turn)
-
-
-async def test_escape_stops_a_long_export_and_nothing_is_left(here: Path, large: None, brisk: None) -> None:
+async def test_escape_stops_a_long_export_and_nothing_is_left(here: Path, large: None) -> None:
     async with running(stop=FORWARD) as driver:
         line = driver.app.main.query_one(ProgressLine)
         await enter(driver, "export graph.dot")
@@ -254,7 +254,7 @@ async def test_escape_stops_a_long_export_and_nothing_is_left(here: Path, large:
         await driver.until(lambda: driver.app.main.current == "2", "keys mean what they meant")
 
 
-async def test_keys_are_heard_while_a_large_graph_is_written(here: Path, large: None, brisk: None) -> None:
+async def test_keys_are_heard_while_a_large_graph_is_written(here: Path, large: None) -> None:
     async with running(stop=FORWARD) as driver:
         line = driver.app.main.query_one(ProgressLine)
         await enter(driver, "export graph.json")
@@ -283,8 +283,7 @@ async def test_what_is_watched_is_switched_and_told() -> None:
         assert replace(await told(m.SetWatching), id=0) == m.SetWatching(0)
         await says(driver, "watch gradients", "watched: gradients")
         assert replace(await told(m.SetWatching, 2), id=0) == m.SetWatching(0, gradients=True)
-        assert driver.view.watching is not None
-        assert driver.view.watching.gradients
+        await driver.until(lambda: driver.view.watching.gradients, "the panes know it")
         await says(driver, "watch st", "the lines that make nodes")
         assert replace(await told(m.SetWatching, 3), id=0) == m.SetWatching(0, stacks=True)
         await says(driver, "unwatch grads", "nothing is watched")
