@@ -40,20 +40,20 @@ async def export_graph(ask: Ask, lens: Lens, name: str, *, over: bool, tell: Tel
     everything as it was then, as it does when it is cancelled.
     """
     kind = format_of(name)
-    target = target_of(name, over=over)
-    page: GraphPage = await ask(GetGraph(0, 0, ROWS, lens), lambda w: tell(f"reading {w.what}", w.done, w.total))
-    if page.recorded_at is None:
-        raise UsageError(page.note.rstrip(".") or "there is no graph yet")
-    if not page.total:
-        raise UsageError(f"nothing in the graph matches “{lens.pattern}”" if lens.pattern else "there are no rows")
-    lens = replace(lens, graph=page.graph)
-    edges: list[Edge] = []
-    async for some, total in _edges(ask, lens):
-        edges += some
-        tell(f"exporting {name}", len(edges), total + page.total)
-    writer = kind.writer(page, lens, edges)
-    draft = Draft(target, name, over=over)
+    # First of all, so that nothing is computed for a place that cannot be written.
+    draft = Draft(target_of(name, over=over), name, over=over)
     try:
+        page: GraphPage = await ask(GetGraph(0, 0, ROWS, lens), lambda w: tell(f"reading {w.what}", w.done, w.total))
+        if page.recorded_at is None:
+            raise UsageError(page.note.rstrip(".") or "there is no graph yet")
+        if not page.total:
+            raise UsageError(f"nothing in the graph matches “{lens.pattern}”" if lens.pattern else "there are no rows")
+        lens = replace(lens, graph=page.graph)
+        edges: list[Edge] = []
+        async for some, total in _edges(ask, lens):
+            edges += some
+            tell(f"exporting {name}", len(edges), total + page.total)
+        writer = kind.writer(page, lens, edges)
         await _write(writer, draft, ask, page, lens, partial(tell, f"exporting {name}"))
         draft.keep()
     except OSError as error:
