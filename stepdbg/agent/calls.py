@@ -203,7 +203,7 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
         took = []
         for value in (*args, *kwargs.values()):
             for tensor in _tensors(value):
-                address = _address(tensor)
+                address = storage_of(tensor)
                 if address:
                     took.append(address if tensor.requires_grad else -address)
         put_out, outputs = UNKNOWN, []
@@ -212,13 +212,13 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
                 put_out = put_out or WITHOUT
                 continue
             put_out = WITH
-            if _address(tensor):
+            if storage_of(tensor):
                 outputs.append(_weak(_storage(tensor)))
         return module, True, first, last, put_out, tuple(outputs), tuple(took)
 
 
-def _address(tensor: Tensor) -> int:
-    """Of its storage; 0 where there is none, and for subclasses, whose storage may be a mere shell."""
+def storage_of(tensor: Tensor) -> int:
+    """The number of its storage; 0 where there is none, and for subclasses, whose storage may be a mere shell."""
     if type(tensor) is not Tensor and type(tensor) is not Parameter:
         return 0
     try:
