@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
+from threading import get_ident
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ _let_go: Callable[[int], None] = UntypedStorage._free_weak_ref
 _storage_address: Callable[[Tensor], int] = getattr(torch._C, "_storage_address", lambda t: t.untyped_storage()._cdata)
 
 
-_Noted = tuple[int, bool, int, int, int, tuple[int, ...], tuple[int, ...]]
+_Noted = tuple[int, bool, int, int, int, tuple[int, ...], tuple[int, ...], int]
 """A `Call` as it is noted: a plain tuple is made in a quarter of the time."""
 
 
@@ -64,6 +65,8 @@ class Call(NamedTuple):
     """Storages of what it put out that requires grad."""
     took: tuple[int, ...]
     """Storages of the tensors it was called with; negative for those without history."""
+    thread: int
+    """In which it ran: each thread numbers its own nodes."""
 
 
 class Calls:
@@ -78,8 +81,8 @@ class Calls:
         """Calls that were once in the log and are not any more: what the first one's number is."""
         self._began: dict[int, int] = {1: 0}
         """Iteration → number of its first call."""
-        self._sites: deque[tuple[int, int, Site]] = deque(maxlen=MAX_CALLS)
-        self._sorted: tuple[int, list[int], list[tuple[int, int, Site]]] = (-1, [], [])
+        self._sites: deque[tuple[int, int, int, Site]] = deque(maxlen=MAX_CALLS)
+        self._sorted: tuple[int, int, list[int], list[tuple[int, int, Site]]] = (-1, 0, [], [])
         self._noted_sites = 0
         self._user_files: dict[str, bool] = {}
 
@@ -95,7 +98,7 @@ class Calls:
         log = self._log
         try:
             if not grad:
-                log.append((module, False, first, last, UNKNOWN, (), ()))
+                log.append((module, False, first, last, UNKNOWN, (), (), get_ident()))
             elif (
                 type(result) is Tensor
                 and len(args) == 1
@@ -105,11 +108,11 @@ class Calls:
             ):
                 taken = args[0]
                 address = _storage_address(taken)
-                took = (address if taken.requires_grad else -address,)
+                took = (-address if taken.is_leaf else address,)
                 if result.requires_grad:
-                    log.append((module, True, first, last, WITH, (_weak(_storage(result)),), took))
+                    log.append((module, True, first, last, WITH, (_weak(_storage(result)),), took, get_ident()))
                 else:
-                    log.append((module, True, first, last, WITHOUT, (), took))
+                    log.append((module, True, first, last, WITHOUT, (), took, get_ident()))
             else:
                 log.append(_look(module, first, last, args, kwargs, result))
         except (RuntimeError, NotImplementedError):  # no storage: sparse, or wrapped by a transform of torch.func
@@ -138,7 +141,7 @@ class Calls:
     def made_at(self, first: int, last: int, site: Site | None) -> None:
         """The call on this line of the user's made the nodes from `first` to before `last`."""
         if site is not None and first != last:
-            self._sites.append((first, last, site))
+            self._sites.append((get_ident(), first, last, site))
             self._noted_sites += 1
 
     def new_iteration(self, iteration: int, oldest: int) -> None:
@@ -147,7 +150,7 @@ class Calls:
         self._began = {before: self._began[before], iteration: self._dropped + len(self._log)}
         self._drop(self._began[before] - self._dropped)
         sites = self._sites
-        while sites and sites[0][1] <= oldest:
+        while sites and sites[0][2] <= oldest:
             sites.popleft()
 
     def clear(self) -> None:
@@ -171,7 +174,7 @@ class Calls:
     def of(self, iteration: int, newest: int | None = None) -> list[Call] | str:
         """All module calls of an iteration, or one line on why they are not known.
 
-        `newest`: sequence number of a graph's root. A call that began after it has no part in the graph.
+        `newest`: sequence number of a graph's root, made in this thread. A call that began after it has no part in it.
         """
         if iteration <= self._loop.partly_free:
             return "not recorded: the script ran free in this iteration"
@@ -182,14 +185,19 @@ class Calls:
             return f"not recorded: this iteration made more than {MAX_CALLS:,} module calls"
         end = min((n for i, n in self._began.items() if i > iteration), default=self._dropped + len(self._log))
         found = islice(self._log, start - self._dropped, end - self._dropped)
-        return [Call(*noted) for noted in found if newest is None or noted[2] <= newest]
+        here = get_ident()
+        return [Call(*noted) for noted in found if newest is None or noted[2] <= newest or noted[7] != here]
 
     def line_of(self, seq: int) -> Site | None:
-        """The user's line that called the root module (or functional loss) which made the node of this number."""
-        if self._sorted[0] != self._noted_sites:
-            ordered = sorted(self._sites)
-            self._sorted = (self._noted_sites, [site[0] for site in ordered], ordered)
-        _, firsts, ordered = self._sorted
+        """The user's line that called the root module (or functional loss) which made the node of this number.
+
+        Of nodes made in the thread that asks.
+        """
+        here = get_ident()
+        if self._sorted[:2] != (self._noted_sites, here):
+            ordered = sorted(site[1:] for site in self._sites if site[0] == here)
+            self._sorted = (self._noted_sites, here, [site[0] for site in ordered], ordered)
+        firsts, ordered = self._sorted[2:]
         at = bisect_right(firsts, seq) - 1
         if at < 0 or seq >= ordered[at][1]:
             return None
@@ -205,7 +213,7 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
             for tensor in _tensors(value):
                 address = storage_of(tensor)
                 if address:
-                    took.append(address if tensor.requires_grad else -address)
+                    took.append(-address if tensor.is_leaf else address)
         put_out, outputs = UNKNOWN, []
         for tensor in _tensors(result):
             if not tensor.requires_grad:
@@ -214,7 +222,7 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
             put_out = WITH
             if storage_of(tensor):
                 outputs.append(_weak(_storage(tensor)))
-        return module, True, first, last, put_out, tuple(outputs), tuple(took)
+        return module, True, first, last, put_out, tuple(outputs), tuple(took), get_ident()
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
+from threading import get_ident
 from typing import Any, Protocol
 
 import torch
@@ -72,15 +73,19 @@ class Tree:
         found = [module]
         while found[-1] in self._parents:
             found.append(self._parents[found[-1]])
-        return [m for m in found if not self._container(m)] or found
+        return [m for m in found if not self.container(m)] or found
 
     def path(self, module: int) -> str:
         """Its name; empty for one under no root."""
         return self._names.paths.get(module, ("", ""))[0]
 
-    def _container(self, module: int) -> bool:
+    def container(self, module: int) -> bool:
+        """Whether there is nothing in it to call, as in a ModuleList."""
         known = self.modules[module]
-        return type(known).forward is Module.forward and "forward" not in known.__dict__
+        # Looked up in the classes: that of a ScriptModule answers `type(known).forward` with an error.
+        forward = next(vars(kind)["forward"] for kind in type(known).__mro__ if "forward" in vars(kind))
+        own = "forward" in known.__dict__ or type(known).__call__ is not Module.__call__
+        return forward is Module.forward and not own
 
 
 class Causes:
@@ -100,11 +105,17 @@ class Causes:
     ) -> None:
         self._names, self._tree, self._record = names, tree, record
         self._unknown = calls if isinstance(calls, str) else ""
-        self._calls: list[Call] = [] if isinstance(calls, str) else calls
+        self._calls: list[Call] = []
         self._line_of, self._kept_now, self._reruns = line_of, kept, reruns
         self._what = what
         self._of_holder: dict[int, tuple[int, str]] = {}
         self._by_module: dict[int, list[int]] = {}
+        self._elsewhere: set[int] = set()
+        """Modules that were called in another thread: its nodes have numbers of their own."""
+        if not isinstance(calls, str):
+            here = get_ident()
+            self._elsewhere = {self._unwrapped(c.module) for c in calls if c.thread != here}
+            self._calls = [c._replace(module=self._unwrapped(c.module)) for c in calls if c.thread == here]
         for at, call in enumerate(self._calls):
             self._by_module.setdefault(call.module, []).append(at)
 
@@ -130,7 +141,16 @@ class Causes:
             known = self._of_holder[module] = self._find(self._tree.chain(module))
         return known
 
+    def _unwrapped(self, module: int) -> int:
+        return self._names.wrapped.get(module, module)
+
     def _find(self, chain: list[int]) -> tuple[int, str]:
+        if self._tree.container(chain[0]):
+            path = self._tree.path(chain[0])
+            return 0, f"{path} only holds it, and this {self._what} does not use it, or it was cut off {CUTS}"
+        elsewhere = next((module for module in chain if module in self._elsewhere), None)
+        if elsewhere is not None and not any(module in self._by_module for module in chain):
+            return 0, f"{self._tree.path(elsewhere)} was called in another thread: what it made there is not followed"
         if chain[0] in self._by_module:
             return self._called(chain)
         above = next((n for n, module in enumerate(chain) if module in self._by_module), None)
@@ -151,7 +171,7 @@ class Causes:
         if _compiling():
             return 0, f"no call of {path} was seen in this iteration (inside compiled code calls are not)"
         if top in self._touched:
-            return 0, f"{path} was not called in this iteration, only modules inside it; nothing else uses this here"
+            return 0, f"{path} was not called in this iteration, only modules inside it; nothing uses this parameter"
         return 0, f"{path} was not called in this iteration"
 
     def _called(self, chain: list[int]) -> tuple[int, str]:
@@ -161,7 +181,7 @@ class Causes:
         if self._in_graph(chain[0]):
             return (
                 _IN_GRAPH,
-                f"{path} runs in this graph, but nothing there leads to this parameter: unused, or cut {CUTS}",
+                f"{path} runs in this graph, but nothing there leads to this parameter: unused, or cut off {CUTS}",
             )
         dark = self._outermost(called, self._dark)
         if dark is not None:

@@ -44,6 +44,8 @@ class Names:
     """id → name and module, of root modules, in the order found."""
     paths: dict[int, tuple[str, str]] = field(default_factory=dict)
     """id → path ("net.2") and class of every module under a root."""
+    wrapped: dict[int, int] = field(default_factory=dict)
+    """id of a module that was found → id of the one that it wraps (compiled, data parallel), or its own."""
     optimizers: dict[int, tuple[str, Any]] = field(default_factory=dict)
     parameters: list[Named] = field(default_factory=list)
     owners: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -81,6 +83,7 @@ def collect(stack: Iterable[FrameType], called: Iterable[Any], optimizers: Itera
         names.labels.setdefault(id(value), name)
         if isinstance(value, Module):
             inner = _unwrap(value)
+            names.wrapped[id(value)] = id(inner)
             found.setdefault(id(inner), (name, inner))
         elif _is_optimizer(value):
             names.optimizers.setdefault(id(value), (name, value))
@@ -88,6 +91,7 @@ def collect(stack: Iterable[FrameType], called: Iterable[Any], optimizers: Itera
             tensors.setdefault(id(value), (name, value))
     for module in called:
         inner = _unwrap(module)
+        names.wrapped[id(module)] = id(inner)
         found.setdefault(id(inner), ("", inner))
     for optimizer in optimizers:
         names.optimizers.setdefault(id(optimizer), ("", optimizer))

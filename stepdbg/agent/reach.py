@@ -158,7 +158,7 @@ class Reaches:
 
     @cached_property
     def _replaced(self) -> dict[int, str]:
-        """By id, the text for parameters that were put into a module after the optimizer was built, and of those before."""
+        """By id, what to say of parameters put into a module after the optimizer was built, and of those before."""
         found = {}
         for old, new, title in _replacements(self._names, self._tree, set(self._record.leaves)):
             name = self._by_id[old].name
