@@ -35,6 +35,8 @@ class Stacks:
 
     def __init__(self) -> None:
         self.on = False
+        self.used = False
+        """Whether any node may have a stack for our sake."""
         self._paused = False
         self._free = False
         self._script = (False, True)
@@ -57,7 +59,7 @@ class Stacks:
             self._before = {name: getattr(torch, name) for name in _NAMES}
             self._script = self._ours = self._real()
             self._put_in()
-            self.on = True
+            self.on = self.used = True
             self._apply()
         else:
             self._adopt()

@@ -80,8 +80,10 @@ class Watched:
                 nodes = nodes_behind(roots)
                 looked_at.hold(nodes, references)
                 hooks.put_in(nodes, roots, spans)
-        except BaseException:
+        except BaseException as error:
             self._take_out(hooks)
+            if not isinstance(error, Exception):
+                self.stacks.resume()  # a Ctrl-C: this backward will not be run
             raise
         hooks.preparing = perf_counter() - began
         return hooks
