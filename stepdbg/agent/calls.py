@@ -62,7 +62,7 @@ class Call(NamedTuple):
     put_out: int
     """UNKNOWN, WITHOUT or WITH."""
     outputs: tuple[int, ...]
-    """Storages of what it put out that requires grad."""
+    """Storages of what it put out with history."""
     took: tuple[int, ...]
     """Storages of the tensors it was called with; negative for those without history."""
     thread: int
@@ -109,10 +109,11 @@ class Calls:
                 taken = args[0]
                 address = _storage_address(taken)
                 took = (-address if taken.is_leaf else address,)
-                if result.requires_grad:
+                if not result.is_leaf:
                     log.append((module, True, first, last, WITH, (_weak(_storage(result)),), took, get_ident()))
                 else:
-                    log.append((module, True, first, last, WITHOUT, (), took, get_ident()))
+                    put_out = WITH if result.requires_grad else WITHOUT
+                    log.append((module, True, first, last, put_out, (), took, get_ident()))
             else:
                 log.append(_look(module, first, last, args, kwargs, result))
         except (RuntimeError, NotImplementedError):  # no storage: sparse, or wrapped by a transform of torch.func
@@ -220,7 +221,7 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
                 put_out = put_out or WITHOUT
                 continue
             put_out = WITH
-            if storage_of(tensor):
+            if not tensor.is_leaf and storage_of(tensor):
                 outputs.append(_weak(_storage(tensor)))
         return module, True, first, last, put_out, tuple(outputs), tuple(took), get_ident()
 

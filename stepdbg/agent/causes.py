@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
@@ -109,6 +110,8 @@ class Causes:
         self._line_of, self._kept_now, self._reruns = line_of, kept, reruns
         self._what = what
         self._of_holder: dict[int, tuple[int, str]] = {}
+        self._in_graph_known: dict[int, bool] = {}
+        self._dark_known: dict[int, bool] = {}
         self._by_module: dict[int, list[int]] = {}
         self._elsewhere: set[int] = set()
         """Modules that were called in another thread: its nodes have numbers of their own."""
@@ -195,7 +198,10 @@ class Causes:
         path = self._tree.path(outer)
         if all(self._calls[at].put_out == WITHOUT for at in self._by_module[outer] if self._made(at)):
             return 3, f"the output of {path} does not require grad: it was cut off inside {CUTS}"
-        return 3, f"the output of {path} is not used by this {self._what}, or was cut off on the way {CUTS}"
+        made = [self._calls[at] for at in self._by_module[outer] if self._made(at)]
+        own = any(storage not in call.took for call in made for storage in call.outputs)
+        what = f"the output of {path}" if own else f"what {path} computed"  # it may put out something else
+        return 3, f"{what} is not used by this {self._what}, or was cut off on the way {CUTS}"
 
     def _without_graph(self, module: int) -> str:
         path, calls = self._tree.path(module), [self._calls[at] for at in self._by_module[module]]
@@ -232,11 +238,18 @@ class Causes:
         return call.last > call.first and self._record.covers(call.first, call.last)
 
     def _in_graph(self, module: int) -> bool:
-        return any(self._covered(at) for at in self._by_module[module])
+        known = self._in_graph_known.get(module)
+        if known is None:
+            known = self._in_graph_known[module] = any(self._covered(at) for at in self._by_module[module])
+        return known
 
     def _dark(self, module: int) -> bool:
         """Whether no call of it made a graph."""
-        return not any(self._made(at) for at in self._by_module[module]) and not self._in_graph(module)
+        known = self._dark_known.get(module)
+        if known is None:
+            made = any(self._made(at) for at in self._by_module[module])
+            known = self._dark_known[module] = not made and not self._in_graph(module)
+        return known
 
     # ── where an output lost its history ────────────────────────────────────────────────────────────────────
 
@@ -265,30 +278,41 @@ class Causes:
         own = {storage_of(p.tensor) for p in self._names.parameters} | {storage_of(b) for b in self._names.buffers}
         return set(self._kept_now()) - own
 
+    @cached_property
+    def _entries(self) -> dict[int, int | None]:
+        """Storage that enters the graph without history → the first call that took it so; None: no module's call."""
+        found: dict[int, int | None] = {}
+        for storage, makers in self._makers.items():
+            if any(self._covered(maker) for maker in makers):
+                continue  # it may have a history in the graph that another call gave it
+            for taker in self._takers.get(storage, ()):
+                if taker > makers[0] and -storage in self._calls[taker].took and self._covered(taker):
+                    found[storage] = taker
+                    break
+            else:
+                if storage in self._kept:
+                    found[storage] = None
+        return found
+
     def _cut(self, starts: list[int]) -> str:
         """Follow what these calls put out to where it enters the graph without history."""
-        waiting, seen = deque(starts), set(starts)
-        while waiting and len(seen) < MAX_STEPS:
+        waiting, seen = deque(starts if self._entries else ()), set(starts)
+        steps = 0
+        while waiting and steps < MAX_STEPS:
+            steps += 1
             at = waiting.popleft()
+            ahead = []
             for storage in self._calls[at].outputs:
-                makers = self._makers.get(storage, ())
-                if at not in makers or any(self._covered(maker) for maker in makers):
-                    continue  # it may have a history in the graph that another call gave it
-                for taker in self._takers.get(storage, ()):
-                    without = -storage in self._calls[taker].took
-                    if taker <= at:
-                        continue
-                    if without and self._covered(taker):
-                        return self._told(storage, taker)
-                    if not without and taker not in seen and self._made(taker) and not self._covered(taker):
-                        seen.add(taker)
-                        waiting.append(taker)
-                if storage in self._kept:
-                    return self._told(storage, None)
+                if at not in self._makers.get(storage, ()):
+                    continue  # it was given it
+                if storage in self._entries:
+                    return self._told(storage, self._entries[storage])
+                ahead += [t for t in self._takers.get(storage, ()) if t > at and storage in self._calls[t].took]
             around = self._around(at)
-            if around is not None and around not in seen and not self._covered(around):
-                seen.add(around)
-                waiting.append(around)
+            for following in ahead if around is None else [*ahead, around]:
+                if following not in seen and self._made(following) and not self._covered(following):
+                    seen.add(following)
+                    waiting.append(following)
         return ""
 
     def _around(self, at: int) -> int | None:
@@ -297,10 +321,12 @@ class Causes:
         if inner.module not in self._tree.modules:
             return None
         for module in self._tree.chain(inner.module)[1:]:
-            for outer in self._by_module.get(module, ()):
-                call = self._calls[outer]
-                if outer > at and call.first <= inner.first and call.last >= inner.last:
-                    return outer
+            returned = self._by_module.get(module, [])
+            later = bisect_right(returned, at)
+            if later < len(returned):
+                call = self._calls[returned[later]]
+                if call.first <= inner.first and call.last >= inner.last:
+                    return returned[later]
         return None
 
     def _told(self, storage: int, taker: int | None) -> str:

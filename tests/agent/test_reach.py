@@ -585,6 +585,48 @@ def test_the_line_that_took_an_output_without_history() -> None:
     assert told.rows["netG"].cause == told.causes["netG.0.bias"]
 
 
+def test_a_module_called_very_often() -> None:
+    class Unrolled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTMCell(4, 4), nn.LSTMCell(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            state = other = (torch.zeros(3, 4), torch.zeros(3, 4))
+            for _ in range(2100):
+                state = self.cell(x, state)
+                other = self.head(state[0].detach(), other)
+            return other[0]
+
+    def train() -> None:
+        net = Unrolled()
+        net(X).sum().backward()
+
+    (told,) = before_backward(train)
+    line = train.__code__.co_firstlineno + 2
+    assert told.causes["net.cell.weight_hh"].endswith(f"net.head takes it so at test_reach.py:{line}")
+    assert told.marks["net.head.weight_hh"] == ("reached", "unowned", "shared")
+
+
+def test_a_parameter_that_is_put_out_as_it_is_has_no_history_to_lose() -> None:
+    class Query(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.unused = nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.ones(4))
+
+        def forward(self) -> Tensor:
+            self.aside = self.unused * 2
+            return self.tokens
+
+    def train() -> None:
+        query, head = Query(), linear()
+        head(query()).sum().backward()
+
+    (told,) = before_backward(train)
+    assert told.marks["query.tokens"] == ("reached", "unowned")
+    assert told.causes["query.unused"].startswith("what query computed is not used by this loss")
+
+
 def test_the_line_of_each_node() -> None:
     def train() -> None:
         net = nn.Sequential(linear(), nn.ReLU())
