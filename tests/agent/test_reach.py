@@ -8,6 +8,7 @@ import contextlib
 import copy
 import gc
 import itertools
+import re
 import sys
 import threading
 import weakref
@@ -984,6 +985,64 @@ def test_any_chain(ways: list[str], flat: bool) -> None:
             assert f"net.layers.{last} takes it so" in cause
         else:
             assert f"the output of net.layers.{n} is not used by this loss" in cause
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 9), st.sampled_from([*WAYS, "clone", "no_grad", "function"])),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, st.lists(st.integers(0, 9), min_size=1, max_size=3))
+def test_any_wiring_is_told_as_it_was(steps: list[tuple[int, int, str]], used: list[int]) -> None:
+    """Modules called any number of times on each other's outputs: nothing is claimed that the script did not do."""
+    called: dict[str, list[bool]] = {}
+    took: list[tuple[str, str, str]] = []  # (who, whose output, in which way)
+
+    def train() -> None:
+        nets = [linear() for _ in range(5)]
+        head = linear()
+        values: list[tuple[Tensor, str]] = [(X, "")]
+        for number, which, way in steps:
+            value, maker = values[which % len(values)]
+            passed = {"detach": value.detach, "data": lambda v=value: v.data, "skip": lambda: X}.get(
+                way, lambda v=value: v
+            )()
+            if way == "clone":
+                passed = passed.detach().clone()
+            if way == "function":
+                passed = passed.tanh()
+            with torch.set_grad_enabled(way != "no_grad"):
+                values.append((nets[number](passed), f"nets[{number}]"))
+            called.setdefault(f"nets[{number}]", []).append(way != "no_grad")
+            took.append((f"nets[{number}]", maker, way))
+        chosen = [values[which % len(values)] for which in used]
+        sum(head(value).sum() for value, _ in chosen).backward()
+        took.extend(("head", maker, "with") for _, maker in chosen)
+
+    (told,) = before_backward(train)
+    for name, cause in told.causes.items():
+        module = name.rpartition(".")[0]
+        if "reached" in told.marks[name]:
+            assert cause == ""
+        elif module not in called:
+            assert cause == f"{module} was not called in this iteration"
+        elif not any(called[module]):
+            assert cause.startswith(f"{module} was called under no_grad")
+        elif CUT in cause:
+            maker, taker = re.fullmatch(r"the output of (.+) enters .*: (.+) takes it so at \S+", cause).groups()  # type: ignore[union-attr]
+            assert any(taken in took for taken in [(taker, maker, "detach"), (taker, maker, "data")])
+            assert "reached" in told.marks[f"{taker}.weight"]
+            assert any(called[maker])
+        else:
+            assert cause.startswith(f"the output of {module} is not used by this loss")
+            # Not one of its outputs was taken without history by what the loss reaches at its only call.
+            for taker, maker, way in took:
+                once = len(called.get(taker, [True])) == 1 and len(called[module]) == 1
+                if maker == module and way in ("detach", "data") and once:
+                    assert "reached" not in told.marks[f"{taker}.weight"]
 
 
 def test_every_pair_of_rows_adds_up() -> None:
