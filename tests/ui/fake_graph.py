@@ -269,7 +269,7 @@ def page(query: m.GetGraph, number: int, *, freed: bool | None = None, stop: int
     return GraphPage(
         number, offset, len(rows), tuple(keeps), "loss", "BinaryCrossEntropyBackward0", walked, gone, 11, 10, REACH,
         graph=1, choices=choices(walked, freed=gone), marks=(("reached", 4), ("unreached", 4)), found=found,
-        flows="gradients were not watched",
+        flows="off: gradients are not watched",
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, W
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
 from stepdbg.ui.panes.graph.picker import GraphPicker
+from stepdbg.ui.panes.graph.rows import pack
 
 SIZE = (72, 30)
 FIRST = GetGraph(0, 0, 80)
@@ -634,6 +635,20 @@ async def test_a_watches_gradients_and_the_border_says_when_they_come():
         assert [message.on for message in said(app, WatchGradients)] == [True, False]
 
 
+async def test_while_gradients_are_watched_the_reason_why_there_are_none_is_told():
+    why = "no backward has run through this graph yet"
+    app = GraphHost(GraphPane(), page=lambda query, n: replace(fake_graph.page(query, n), flows=why))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await opened(app, pilot)
+        assert app.pane.border_subtitle.endswith(f"∂: {why}")
+        assert f"∂: {why}" in detail(app)
+        await pilot.press("a")
+        assert [message.on for message in said(app, WatchGradients)] == [False]
+        app.view = replace(app.view, watching=Watching(gradients=False, stacks=False))
+        await pilot.pause()
+        assert app.pane.border_subtitle.endswith("gradients off (a)")
+
+
 async def test_gradients_that_flowed_have_a_column_and_bad_ones_stand_out():
     good = Flow(0.3125, -0.0121, 0.0187, 32, 0)
     rows = tuple(replace(row, flow=replace(good, nonfinite=3) if row.name == "net.3" else good) for row in graph_rows())
@@ -735,6 +750,25 @@ async def test_an_unreached_parameter_says_why_over_the_whole_line():
         assert "● net 4 of 4" in drawn(app)
         await pilot.press("G", "up")
         assert detail(app).startswith("net2.2.bias · net2 was never called in this iteration")
+
+
+CAUSE = "net.0 was called and made no graph: its forward ran under no_grad, or uses no parameter"
+IN_TWO = ("net2.0.weight · net.0 was called and made no graph:", "its forward ran under no_grad, or uses no parameter")
+
+
+@pytest.mark.parametrize(
+    ("width", "lines", "packed"),
+    [
+        (54, 3, [*IN_TWO, "6 nodes"]),
+        (54, 2, [*IN_TWO]),
+        (120, 2, [f"net2.0.weight · {CAUSE} · 6 nodes"]),
+        (20, 1, ["net2.0.weight · …"]),
+        (94, 2, ["net2.0.weight", f"{CAUSE} · …"]),
+    ],
+)  # fmt: skip
+def test_facts_are_packed_between_words_and_a_long_one_has_all_the_room(width, lines, packed):
+    made = pack([("net2.0.weight", ""), (CAUSE, ""), ("6 nodes", "muted")], width, lines)
+    assert ["".join(text for text, _role in line) for line in made] == packed
 
 
 @pytest.mark.parametrize(("height", "lines"), [(4, 0), (5, 1), (9, 2), (20, 3)])

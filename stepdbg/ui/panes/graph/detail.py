@@ -33,12 +33,15 @@ class RowDetail(Widget, can_focus=False):
     """
 
     row: reactive[GraphRow | None] = reactive(None)
+    remark: reactive[str] = reactive("")
+    """What is to be said of every row, last."""
 
     def render(self) -> Content:
         """What tells most comes first; the rest goes where there is no room."""
         if self.row is None or not self.size.height:
             return Content("")
-        packed = pack(facts(self.row), self.content_size.width, self.content_size.height)
+        told = [*facts(self.row), (self.remark, "muted")] if self.remark else facts(self.row)
+        packed = pack(told, self.content_size.width, self.content_size.height)
         return Content("\n").join(
             Content.assemble(*((text, STYLES.get(role, "")) for text, role in line)) for line in packed
         )

@@ -9,6 +9,8 @@ from stepdbg.protocol.graph import GraphPage, Watching
 from stepdbg.protocol.messages import Working
 from stepdbg.ui import format as fmt
 
+OFF = "off"
+"""How `GraphPage.flows` begins where gradients are not watched."""
 BAR = 12
 """Columns of the bar."""
 SEPARATOR = " · "
@@ -37,11 +39,11 @@ def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
     if page.recorded_at != page.stop:
         parts["stop"] = f"recorded at stop {page.recorded_at}"
     if page.flows:
-        parts["flows"] = flows(watching)
+        parts["flows"] = flows(page, watching)[0]
     shorter = (
         ("stop", f"stop {page.recorded_at}"),
         ("freed", "freed"),
-        ("flows", "∂ from next backward" if watching is not None and watching.gradients else "∂ off (a)"),
+        ("flows", flows(page, watching)[1]),
         ("edges", f"{fmt.count(page.edges)} edges"),
         ("nodes", f"{fmt.count(page.nodes)} nodes"),
         ("edges", ""),
@@ -56,11 +58,20 @@ def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
     return SEPARATOR.join(text for text in parts.values() if text)
 
 
-def flows(watching: Watching | None) -> str:
-    """Why no gradient is shown: they are not watched, or no backward has come since."""
-    if watching is not None and watching.gradients:
-        return "gradients: from the next backward on"
-    return "gradients off (a)"
+def is_watching(page: GraphPage | None, watching: Watching | None) -> bool:
+    """Whether gradients are watched: as last told, or else as the page says."""
+    if watching is not None:
+        return watching.gradients
+    return page is not None and page.recorded_at is not None and not page.flows.startswith(OFF)
+
+
+def flows(page: GraphPage, watching: Watching | None) -> tuple[str, str]:
+    """Why no gradient is shown, in long and in short: not watched, no backward since, or what else there is."""
+    if not is_watching(page, watching):
+        return "gradients off (a)", "∂ off (a)"
+    if page.flows.startswith(OFF):  # the page came before the key
+        return "gradients: from the next backward on", "∂ from next backward"
+    return f"∂: {page.flows}", "no ∂"
 
 
 def _length(parts: Sequence[str]) -> int:

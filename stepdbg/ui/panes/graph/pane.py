@@ -102,6 +102,8 @@ class GraphPane(RecordedPane):
             self._show_detail()
             return frame.why_no_rows(tree)
         self._show_rows(stop, tree, recorded.parameters)
+        why = frame.flows(tree.page, self.view.watching if self.view is not None else None)[0]
+        self.detail.remark = why if tree.page.flows and why.startswith("∂") else ""
         if self.live:
             self._arrive(tree)
             self._measure(recorded, tree)
@@ -374,8 +376,9 @@ class GraphPane(RecordedPane):
 
     def action_watch(self) -> None:
         """Watch gradients from the next backward on, or no longer."""
+        page = self._tree.page if self._tree is not None else None
         watching = self.view.watching if self.view is not None else None
-        self.post_message(WatchGradients(watching is None or not watching.gradients))
+        self.post_message(WatchGradients(not frame.is_watching(page, watching)))
 
     def action_copy(self) -> None:
         """Copy the path from the root to the row under the cursor."""

@@ -153,7 +153,9 @@ def pack(spans: Iterable[Span], width: int, lines: int) -> list[list[Span]]:
     used = 0
     for text, role in spans:
         lead = SEPARATOR if used else ""
-        if used and used + len(SEPARATOR) + fmt.columns(text) > width and len(packed) < lines:
+        room = width - used - len(lead)
+        # What fits on a line of its own gets one; what is longer begins here, to have all the room there is.
+        if used and len(packed) < lines and (fmt.columns(text) > room) and (fmt.columns(text) <= width or room < LEAST):
             packed.append([])
             used, lead = 0, ""
         rest = text
