@@ -819,6 +819,18 @@ async def test_a_long_walk_tells_how_far_it_is(working, words):
         assert sentence(app) == words
 
 
+async def test_while_bytes_are_measured_the_border_tells_how_far_that_is():
+    app = Host(GraphPane(), view(full()))
+    async with app.run_test(size=SIZE) as pilot:
+        app.view = view(full(working={"GetGraph": Working(1, 50, 100, "nodes")}))
+        await pilot.pause()
+        assert sentence(app) == ""
+        assert app.pane.border_subtitle.endswith("50 of 100 nodes · escape stops it")
+        app.view = view(full())
+        await pilot.pause()
+        assert app.pane.border_subtitle == "12 nodes · 14 edges · recorded at stop 4"
+
+
 async def test_after_a_cancelled_walk_enter_walks_again():
     app = Host(GraphPane(), view(Recorded(stop())))
     async with app.run_test(size=SIZE) as pilot:

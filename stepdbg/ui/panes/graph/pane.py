@@ -112,8 +112,9 @@ class GraphPane(RecordedPane):
     def update_pane(self) -> None:
         super().update_pane()
         working = self._working()
-        if working is not None and (self._tree is None or self.has_class("-stale") or self._awaits_answer()):
-            self.say(frame.progress(working))
+        tree = self.view.history[-1].graph if working is not None and self.view is not None else None
+        if working is not None and (tree is None or tree.lens.graph != self.lens.graph):
+            self.say(frame.progress(working))  # what is on screen is not what is being walked
 
     def _working(self) -> Working | None:
         """How far the answer is, where it takes a while."""
