@@ -568,6 +568,11 @@ async def test_w_chooses_another_graph():
         await pilot.press("escape")
         await pilot.pause()
         assert app.pane.lens.graph == 1
+        await pilot.press("w", "G")
+        assert texts(app.screen.table)[5].rstrip() == "▌  the newest, stop by stop"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.pane.lens.graph == 0
 
 
 async def test_with_one_graph_there_is_nothing_to_choose():

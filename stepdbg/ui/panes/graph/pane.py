@@ -326,10 +326,11 @@ class GraphPane(RecordedPane):
             only = page.choices[0]
             self.notify(f"there is one graph only: {only.title}, iteration {only.iteration:,}", markup=False)
         elif self._is_present("choosing"):
-            self.app.push_screen(GraphPicker(page.choices, page.graph), self.choose)
+            picker = GraphPicker(page.choices, page.graph, chosen=bool(self.lens.graph))
+            self.app.push_screen(picker, self.choose)
 
     def choose(self, graph: int | None) -> None:
-        """Look at that graph; None: at the same as before."""
+        """Look at that graph, 0: at the newest, at each stop; None: at the same as before."""
         if graph is not None and self._tree is not None and graph != self._tree.page.graph:
             self.look.enter(graph)
             self._jumps.clear()

@@ -16,8 +16,14 @@ from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import Column, LineTable
 
 
+NEWEST = GraphChoice(0, "", "the newest, stop by stop", 0, None, freed=False, nodes=None, alive=True)
+"""The way back, once a graph has been chosen."""
+
+
 def state(choice: GraphChoice) -> Span:
     """Whether it is still there, and can be walked backward."""
+    if choice is NEWEST:
+        return "", ""
     if choice.freed:
         return "freed by backward", "muted"
     return ("alive", "good") if choice.alive else ("gone: as it was recorded", "muted")
@@ -25,7 +31,15 @@ def state(choice: GraphChoice) -> Span:
 
 def recorded(choice: GraphChoice) -> Span:
     """At which stop it was walked."""
+    if choice is NEWEST:
+        return "", ""
     return ("not yet", "muted") if choice.recorded_at is None else (f"stop {choice.recorded_at}", "")
+
+
+def _nodes(choice: GraphChoice) -> Span:
+    if choice is NEWEST:
+        return "", ""
+    return fmt.count(choice.nodes) if choice.nodes is not None else "?", ""
 
 
 class GraphPicker(ModalScreen[int | None]):
@@ -42,15 +56,21 @@ class GraphPicker(ModalScreen[int | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,w", "dismiss", "Close", show=False)]
 
-    def __init__(self, choices: tuple[GraphChoice, ...], current: int) -> None:
+    def __init__(self, choices: tuple[GraphChoice, ...], current: int, *, chosen: bool) -> None:
+        """`current`: id of the graph on screen; `chosen`: whether it was chosen, and stays from stop to stop."""
         super().__init__()
-        self._choices = choices
+        self._choices = (*choices, NEWEST) if chosen else choices
         self._current = current
         self.table: LineTable[GraphChoice] = LineTable(
             (
                 Column("graph", self._title),
-                Column("iteration", lambda choice: (f"{choice.iteration:,}", ""), priority=1, right=True),
-                Column("nodes", lambda c: (fmt.count(c.nodes) if c.nodes is not None else "?", ""), 2, right=True),
+                Column(
+                    "iteration",
+                    lambda choice: (f"{choice.iteration:,}" if choice.iteration else "", ""),
+                    priority=1,
+                    right=True,
+                ),
+                Column("nodes", _nodes, 2, right=True),
                 Column("recorded", recorded, priority=3),
                 Column("state", state, priority=4),
             )
