@@ -15,7 +15,6 @@ from stepdbg.ui import format as fmt
 from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import Column, LineTable
 
-
 NEWEST = GraphChoice(0, "", "the newest, stop by stop", 0, None, freed=False, nodes=None, alive=True)
 """The way back, once a graph has been chosen."""
 
