@@ -18,9 +18,9 @@ from stepdbg.agent.channel import Channel, ChannelClosedError
 from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.quiet import quiet
-from stepdbg.agent.report import NotThereError, Remembered, Report, kind_of
+from stepdbg.agent.report import Remembered, Report, kind_of
 from stepdbg.agent.tracker import Active, Tracker
-from stepdbg.agent.work import GivenUpError, Work
+from stepdbg.agent.work import GivenUpError, NotThereError, Work
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ExceptionInfo, Phase, RailStep, StopReason, StopRecord

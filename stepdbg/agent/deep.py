@@ -46,11 +46,15 @@ class LookedAt:
         """Take care of `nodes`, whose graph the `tensors` hold. Does nothing for a small graph."""
         if len(nodes) <= MANY:
             return
-        alive = [ref for ref in tensors if ref() is not None]
         # Newest last: a list lets go of its last element first, and edges lead from newer to older nodes.
         # AccumulateGrad nodes number highest of all but are the oldest here.
         ordered = sorted(nodes, key=lambda node: (hasattr(node, "variable"), -node._sequence_nr()))
-        self._held.append((ordered[::-1], alive))
+        self.hold_in_order(ordered[::-1], tensors)
+
+    def hold_in_order(self, newest_last: list[Any], tensors: Sequence[weakref.ref[Tensor]]) -> None:
+        """The same for nodes that are in order already, leaves first."""
+        if len(newest_last) > MANY:
+            self._held.append((newest_last, [ref for ref in tensors if ref() is not None]))
 
     def release(self) -> None:
         """Let go of graphs whose tensors are gone. Called at every boundary; free when nothing is held."""

@@ -54,8 +54,14 @@ class LossWatch:
         """Whether to look for tensors inside containers: while stepping, when a stop will follow."""
         self.inline: PhaseRun | None = None
         """A loss without a call of its own, noted at the backward that follows it."""
-        self.freed_by: int = 0
-        """Counts backward phases that freed their graph."""
+        self.freed_roots: deque[weakref.ref[Tensor]] = deque(maxlen=MAX_OUTPUTS)
+        """What backwards started from that freed their graph."""
+        self.gradients: deque[tuple[weakref.ref[Tensor], weakref.ref[Tensor]]] = deque(maxlen=MAX_OUTPUTS)
+        """What `autograd.grad` put out with a graph of its own (`create_graph`), and what each is the gradient of."""
+        self._inputs: list[weakref.ref[Tensor]] = []
+        """What the `autograd.grad` that was entered last differentiates by."""
+        self._freeing = False
+        """Whether the last backward of a free run freed its graph."""
         self.looked_at = LookedAt()
         self.scaled = False
         """Whether the loss of the backward entered last was scaled by a GradScaler."""
@@ -71,6 +77,9 @@ class LossWatch:
             several = list(first) if isinstance(first, (list, tuple)) else [first]
             tensors = [t for t in several if isinstance(t, Tensor)]
         self.roots = [weakref.ref(t) for t in tensors]
+        inputs = kwargs.get("inputs", call[1] if len(call) > 1 else ()) if method == "grad" else ()
+        several = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
+        self._inputs = [weakref.ref(t) for t in several if isinstance(t, Tensor)]
         self.keeps_graph = bool(kwargs or len(call) > 1) and _keeps_graph(call, kwargs, method)
         self.inline = None
         if not tensors:
@@ -90,13 +99,15 @@ class LossWatch:
         self.seen = Seen(weakref.ref(root), name, "output" if inside else "backward", station, self._place())
         self.outputs.append(self.seen.ref)
 
-    def phase_ended(self, active: Active, error: BaseException | None) -> None:
+    def phase_ended(self, active: Active, error: BaseException | None, result: Any = None) -> None:
         """A phase other than FORWARD and LOSS has ended."""
         if error is None and not active.skipped:
             phase = active.phase
             if phase is Phase.BACKWARD:
                 self.grad_label = "scaled" if self.scaled else ""
-                self.freed_by += not self.keeps_graph
+                if not self.keeps_graph:
+                    self.freed_roots.extend(self.roots)
+                self._differentiated(result)
             else:
                 self.labelled(phase)
 
@@ -114,7 +125,7 @@ class LossWatch:
         self.grad_label = "scaled" if scaled else ""
         # What `Tensor.backward` passes on when nothing was given to it is the common case.
         plain = method == "backward" and len(call) == 4 and call[2] is None and not call[3]
-        self.freed_by += plain or not _keeps_graph(call, kwargs, method)
+        self._freeing = plain or not _keeps_graph(call, kwargs, method)
 
     def after_free_run(self) -> None:
         """The free run is over: what was seen before it is the past, the root of its last backward the loss."""
@@ -129,6 +140,8 @@ class LossWatch:
             self.seen = Seen(weakref.ref(root), "", "backward", station, self._place())
             self.outputs.append(self.seen.ref)
             self.roots = [self.seen.ref]
+            if self._freeing:
+                self.freed_roots.append(self.seen.ref)
 
     def result(self, active: Active, result: Any) -> None:
         """A FORWARD or LOSS phase has returned `result`."""
@@ -146,6 +159,16 @@ class LossWatch:
             self.outputs.append(ref)
             if key == "loss" and tensor.numel() == 1:
                 self.seen = Seen(ref, "inside the model", "output", active.station, self._place())
+
+    def _differentiated(self, result: Any) -> None:
+        """`autograd.grad` has returned `result`: gradients that have a graph can be looked at like any output."""
+        if not isinstance(result, tuple) or len(result) != len(self._inputs):
+            return
+        for gradient, of in zip(result[:MAX_OUTPUTS], self._inputs, strict=False):
+            if isinstance(gradient, Tensor) and gradient.grad_fn is not None:
+                ref = weakref.ref(gradient)
+                self.gradients.append((ref, of))
+                self.outputs.append(ref)
 
     def loss(self) -> LossValue | None:
         """The loss as last seen, read if it is still there. Copies one number off the device."""

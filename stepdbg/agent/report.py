@@ -15,16 +15,17 @@ from typing import Any
 
 from torch import Tensor
 
-from stepdbg.agent import graph, memory, naming, sources, tensors
-from stepdbg.agent.deep import nodes_behind
+from stepdbg.agent import memory, naming, sources, tensors
+from stepdbg.agent.graph.pages import Graphs
+from stepdbg.agent.graph.record import GraphRecord
+from stepdbg.agent.graph.shelf import Shelf
+from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
-from stepdbg.agent.work import Work
+from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
-    GraphPage,
-    GraphRow,
     MemoryRecord,
     ParameterPage,
     ParameterRow,
@@ -37,10 +38,6 @@ from stepdbg.protocol.records import (
 
 MAX_ROWS = 2000
 """Rows of one page, at most."""
-
-
-class NotThereError(Exception):
-    """What was asked for does not exist; the message is for the user as it is."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,7 @@ class Remembered:
 
     values: dict[str, Mark] = field(default_factory=dict)
     grads: dict[str, Mark | None] = field(default_factory=dict)
-    graph: graph.GraphData | None = None
-    graph_root: weakref.ref[Tensor] | None = None
-    graph_title: str = ""
-    graph_at: int = 0
-    graph_freed_by: int = 0
+    graphs: Shelf = field(default_factory=Shelf)
 
 
 class Report:
@@ -96,9 +89,7 @@ class Report:
         self._marked = False
         self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
-            self._next.graph, self._next.graph_root = before.graph, before.graph_root
-            self._next.graph_title, self._next.graph_at = before.graph_title, before.graph_at
-            self._next.graph_freed_by = before.graph_freed_by
+            self._next.graphs = before.graphs
 
     @cached_property
     def names(self) -> naming.Names:
@@ -141,16 +132,20 @@ class Report:
                 self._next.grads.setdefault(named.name, None if grad is None else _mark(grad, None))
         return self._next
 
-    def answer(self, query: Any, work: Work) -> Any:  # noqa: ARG002  (the walk is going to tell how far it is)
+    def answer(self, query: Any, work: Work) -> Any:
         """The query's RESULT. Raises what its making raises; the caller turns that into Failed."""
         if isinstance(query, m.GetParameters):
             return self.parameters(query)
         if isinstance(query, m.GetValues):
             return self.values(query)
         if isinstance(query, m.GetGraph):
-            return self.graph(query)
+            return self.graphs.page(query, work)
+        if isinstance(query, m.GetGraphEdges):
+            return self.graphs.edges(query, work)
+        if isinstance(query, m.GetGraphPath):
+            return self.graphs.path(query, work)
         if isinstance(query, m.GetMemory):
-            return self.memory()
+            return self.memory(work)
         if isinstance(query, m.GetSource):
             return sources.read(query.file)
         raise TypeError(f"no query: {type(query).__name__}")
@@ -184,6 +179,8 @@ class Report:
         owner, kind = self.names.owners.get(id(named.tensor), ("nobody", ""))
         texts = [named.name, *named.aliases, owner, kind, tensors.dtype_name(named.tensor)]
         pattern = pattern.lower()
+        if pattern.startswith("is:"):
+            return pattern[3:] in self._marks(named)
         if any(c in pattern for c in "*?["):
             return any(fnmatch.fnmatchcase(t.lower(), pattern) for t in texts)
         return any(pattern in t.lower() for t in texts)
@@ -197,7 +194,7 @@ class Report:
         grad_mark = None if grad is None else _mark(grad, grad_norm.value if grad_norm else None)
         self._next.values[named.name], self._next.grads[named.name] = mark, grad_mark
         owner, owner_kind = self.names.owners.get(id(tensor), ("", ""))
-        recorded = self._next.graph
+        standing = self._recorded.standing if self._recorded is not None else None
         return ParameterRow(
             name=named.name,
             aliases=named.aliases,
@@ -217,9 +214,24 @@ class Report:
             nonfinite=norm.nonfinite,
             grad_nonfinite=grad_norm.nonfinite if grad_norm else 0,
             grad_label=self._watch.grad_label if grad is not None else "",
-            reached=None if recorded is None else id(tensor) in recorded.leaves,
+            reached=None if self._recorded is None else id(tensor) in self._recorded.leaves,
             note=norm.note or (grad_norm.note if grad_norm else ""),
+            marks=self._marks(named),
+            cause=standing.causes.get(id(tensor), "") if standing is not None else "",
         )
+
+    @property
+    def _recorded(self) -> GraphRecord | None:
+        """The graph that marks are about: the newest that has been walked."""
+        return self.graphs.recorded()
+
+    def _marks(self, named: naming.Named) -> tuple[str, ...]:
+        standing = self._recorded.standing if self._recorded is not None else None
+        if standing is not None:
+            return standing.marks.get(id(named.tensor), ())
+        # What does not take a graph to know.
+        known = (("shared", bool(named.aliases)), ("frozen", not named.tensor.requires_grad))
+        return tuple(mark for mark, is_so in known if is_so)
 
     def _changed(self, name: str, now: Mark | None, *, value: bool) -> bool | None:
         if self._before is None:
@@ -268,81 +280,31 @@ class Report:
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def graph(self, query: m.GetGraph) -> GraphPage:
-        """A page of the tree; the graph is walked the first time it is asked for at a stop."""
-        note = self._walk()
-        keep = self._next
-        if keep.graph is None:
-            return GraphPage(self._number, 0, 0, (), "", "", None, False, 0, 0, (), note)
-        rows = _visible(keep.graph.rows, frozenset(query.folded), query.pattern)
-        start = max(0, query.offset)
-        return GraphPage(
-            stop=self._number,
-            offset=start,
-            total=len(rows),
-            rows=tuple(rows[start : start + min(max(0, query.count), MAX_ROWS)]),
-            root=keep.graph_title,
-            root_op=keep.graph.root_op,
-            recorded_at=keep.graph_at,
-            freed=self._watch.freed_by > keep.graph_freed_by,
-            nodes=keep.graph.nodes,
-            edges=keep.graph.edges,
-            reach=keep.graph.reach,
-            note=note,
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The graphs that can be looked at."""
+        return Graphs(
+            self._tracker,
+            self._watch,
+            lambda: self.names,
+            self._next.graphs,
+            self._number,
+            lambda: memory.storages(self.names),
         )
-
-    def _walk(self) -> str:
-        """Record the graph of the newest root that is alive, unless that is the one at hand. Returns a remark."""
-        root, title, detail = self._root()
-        if root is None or root.grad_fn is None:
-            if self._next.graph is not None:
-                return ""
-            if root is not None:
-                return "no graph: what the model put out does not require grad (no_grad, or frozen parameters)"
-            return "no graph yet: no forward has run, or its output was not kept by the script"
-        held = self._next.graph_root() if self._next.graph_root is not None else None
-        if held is root and self._next.graph is not None:
-            return ""
-        known = memory.storages(self.names)
-        nodes = self._nodes([root.grad_fn])
-        self._next.graph = graph.record(nodes, (title, detail), self.names, self._tracker.spans, known)
-        self._next.graph_root = weakref.ref(root)
-        self._next.graph_title, self._next.graph_at = title, self._number
-        # A graph first walked after its backward is a freed one from the start.
-        done = self._tracker.last is not None and self._tracker.last.phase is Phase.BACKWARD
-        freed = done and self._watch.freed_by > 0 and not self._watch.keeps_graph
-        self._next.graph_freed_by = self._watch.freed_by - (1 if freed else 0)
-        return ""
-
-    def _nodes(self, roots: list[Any]) -> list[Any]:
-        nodes = nodes_behind(roots)
-        self._watch.looked_at.hold(nodes, self._watch.references())
-        return nodes
-
-    def _root(self) -> tuple[Tensor | None, str, str]:
-        watch = self._watch
-        seen = watch.seen
-        loss = seen.ref() if seen is not None else None
-        ungraphed: Tensor | None = None
-        for reference in reversed(watch.outputs):
-            output = reference()
-            if output is None:
-                continue
-            if output.grad_fn is None:
-                ungraphed = ungraphed if ungraphed is not None else output
-                continue
-            if output is loss and seen is not None:
-                return loss, ("loss" if loss.numel() == 1 else "output"), seen.name
-            return output, "output", ""
-        return ungraphed, "output", ""
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def memory(self) -> MemoryRecord:
+    def memory(self, work: Work) -> MemoryRecord:
         """Bytes by category."""
+        try:
+            nodes = Walk(self._watch.live_roots(), work).nodes
+        except WalkGivenUpError as error:
+            self._watch.looked_at.hold(error.nodes, self._watch.references())
+            raise
+        self._watch.looked_at.hold(nodes, self._watch.references())
         return memory.account(
             self.names,
-            self._nodes(self._watch.live_roots()),
+            nodes,
             self._tracker.loop.backwards,
             self._number,
             complete=self._watch.complete,
@@ -354,26 +316,6 @@ def kind_of(station: Station) -> str:
     if station.phase is Phase.BACKWARD:
         return "autograd.grad" if station.kind == "grad" else ""
     return "DataLoader" if station.kind.endswith("DataLoaderIter") else station.kind
-
-
-def _visible(rows: tuple[GraphRow, ...], folded: frozenset[int], pattern: str) -> list[GraphRow]:
-    if pattern:
-        wanted: set[int] = set()
-        above: list[GraphRow] = []
-        needle = pattern.lower()
-        for row in rows:
-            del above[row.depth :]
-            above.append(row)
-            if needle in f"{row.name} {row.detail}".lower():
-                wanted.update(r.index for r in above)
-        return [r for r in rows if r.index in wanted]
-    result = []
-    position = 0
-    while position < len(rows):
-        row = rows[position]
-        result.append(row)
-        position += 1 + (row.rows_below if row.index in folded else 0)
-    return result
 
 
 def _mark(tensor: Tensor, norm: float | None) -> Mark:

@@ -18,14 +18,18 @@ READABLE = hasattr(SavedTensor, "data")
 _FIELDS: dict[type[Any], tuple[str, ...]] = {}
 
 
-def saved_storages(node: Any) -> Iterator[tuple[int, int]]:
-    """(data pointer, bytes) of each storage that one node keeps; nothing for a freed node. May repeat itself."""
-    kind = type(node)
+def fields_of(kind: type[Any]) -> tuple[str, ...]:
+    """The attributes under which nodes of this class keep tensors."""
     fields = _FIELDS.get(kind)
     if fields is None:
         fields = tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
         _FIELDS[kind] = fields
-    for name in fields:
+    return fields
+
+
+def saved_storages(node: Any) -> Iterator[tuple[int, int]]:
+    """(data pointer, bytes) of each storage that one node keeps; nothing for a freed node. May repeat itself."""
+    for name in fields_of(type(node)):
         try:
             raw = getattr(node, name)
             for saved in raw if isinstance(raw, (tuple, list)) else (raw,):

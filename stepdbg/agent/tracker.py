@@ -204,7 +204,7 @@ class Tracker:
                     control.watch.result(active, result)
             elif phase is _BACKWARD:
                 self.backward_threads.discard(get_ident())
-                control.watch.phase_ended(active, error)
+                control.watch.phase_ended(active, error, result)
             elif phase is _STEP:
                 self._stepped(station.what())
             elif not active.skipped:

@@ -24,6 +24,10 @@ class GivenUpError(Exception):
     """The answer under way is not wanted any more; the message says how far it had come."""
 
 
+class NotThereError(Exception):
+    """What was asked for does not exist; the message is for the user as it is."""
+
+
 class Work:
     """One query's answer while it is being made."""
 

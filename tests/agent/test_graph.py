@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import GraphPage, Phase, StopRecord
+from stepdbg.protocol.graph import GraphPage, Lens
+from stepdbg.protocol.records import Phase, StopRecord
 
 from .conftest import drive
 
@@ -26,7 +27,7 @@ def graph_before_backward(train: Callable[[], Any], **query: Any) -> GraphPage:
 
     async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
         if stop.next is not None and stop.next.phase is Phase.BACKWARD:
-            pages.append(await session.request(m.GetGraph(0, count=2000, **query)))
+            pages.append(await session.request(m.GetGraph(0, count=2000, lens=Lens(**query))))
             return m.Action.CONTINUE
         return None
 
@@ -143,7 +144,6 @@ def test_counts_equal_an_independent_recount(make: Callable[[], torch.Tensor]) -
     assert (page.nodes, page.edges) == truth[0]
     assert page.rows[0].nodes == page.nodes
     assert page.total == len(page.rows)
-    assert page.rows[0].rows_below == page.total - 1
 
 
 def test_the_tree_of_a_toy_in_backward_order() -> None:
@@ -156,9 +156,9 @@ def test_the_tree_of_a_toy_in_backward_order() -> None:
         del net2
 
     page = graph_before_backward(train)
-    lines = ["  " * r.depth + f"{r.kind} {r.name}" for r in page.rows]
+    lines = ["  " * r.depth + f"{r.kind} {r.name} {r.detail}".rstrip() for r in page.rows]
     assert lines == [
-        "loss loss",
+        "loss loss BCELoss",
         "  module criterion",
         "  module net",
         "    module net.3",
@@ -196,8 +196,8 @@ def test_a_shared_weight_is_drawn_once_and_referred_to() -> None:
         net(torch.tensor([1, 2])).sum().backward()
 
     page = graph_before_backward(named)
-    leaves = [(r.kind, r.name) for r in page.rows if r.kind in ("parameter", "shared")]
-    assert leaves == [("parameter", "net.embed.weight"), ("shared", "net.embed.weight")]
+    leaves = [(r.kind, r.name) for r in page.rows if r.kind in ("parameter", "reference")]
+    assert leaves == [("parameter", "net.embed.weight"), ("reference", "net.embed.weight")]
     assert page.reach[0].total == 1
 
 
@@ -222,7 +222,7 @@ def test_folding_and_filtering() -> None:
 
     whole = graph_before_backward(train)
     net = next(r for r in whole.rows if r.name == "net")
-    folded = graph_before_backward(train, folded=(net.index,))
+    folded = graph_before_backward(train, levels=((net.index, 0),))
     assert folded.total == whole.total - net.rows_below
     filtered = graph_before_backward(train, pattern="0.bias")
     assert [r.name for r in filtered.rows] == ["loss", "net", "net.0", "net.0.bias"]
