@@ -67,6 +67,28 @@ class Remembered:
     graphs: Shelf = field(default_factory=Shelf)
 
 
+class _Named:
+    """Looks up names when they are first asked for. An object of its own, so that nothing at a stop refers to itself
+    in a circle: what it holds is gone when the stop is.
+    """
+
+    def __init__(self, tracker: Tracker, stack: list[tuple[FrameType, int]], optimizers: list[Any]) -> None:
+        self._tracker, self._stack, self._optimizers = tracker, stack, optimizers
+        self._names: naming.Names | None = None
+
+    def __call__(self) -> naming.Names:
+        if self._names is None:
+            called = [s.what() for _, s in self._tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
+            self._names = naming.collect(
+                [frame for frame, _ in self._stack], [c for c in called if c is not None], self._optimizers
+            )
+        return self._names
+
+    def storages(self) -> set[int]:
+        """Data pointers of parameters and buffers."""
+        return memory.storages(self())
+
+
 class Report:
     """Answers queries about one stop; every expensive part is made when first asked for."""
 
@@ -83,7 +105,7 @@ class Report:
         self._watch = watch
         self._number = number
         self.stack = stack
-        self._optimizers = optimizers
+        self._names = _Named(tracker, stack, optimizers)
         self._before = before
         self._next = Remembered()
         self._marked = False
@@ -91,13 +113,10 @@ class Report:
         if before is not None:
             self._next.graphs = before.graphs
 
-    @cached_property
+    @property
     def names(self) -> naming.Names:
         """Everything nameable at this stop."""
-        called = [s.what() for _, s in self._tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
-        return naming.collect(
-            [frame for frame, _ in self.stack], [c for c in called if c is not None], self._optimizers
-        )
+        return self._names()
 
     def run_of(self, active: Active, *, upcoming: bool = False) -> PhaseRun:
         """The plain record of one phase."""
@@ -286,10 +305,10 @@ class Report:
         return Graphs(
             self._tracker,
             self._watch,
-            lambda: self.names,
+            self._names,
             self._next.graphs,
             self._number,
-            lambda: memory.storages(self.names),
+            self._names.storages,
         )
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
