@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 
@@ -14,8 +15,11 @@ from torch.utils import _python_dispatch
 def quiet() -> Iterator[None]:
     """No graph is recorded, no mode or autocast of the script's sees our operations, no tracer our lines.
 
-    Nothing in here draws random numbers. Costs about 20 µs.
+    Nothing in here draws random numbers, and no cycles are collected: the script's own finalizers run when its own
+    objects are due, and what is made for an answer is not gone through again and again. Costs about 20 µs.
     """
+    collects = gc.isenabled()
+    gc.disable()
     trace, profile = sys.gettrace(), sys.getprofile()
     if not callable(profile):
         profile = None  # cProfile's: Python code cannot put it back, so it stays and counts us too
@@ -38,3 +42,5 @@ def quiet() -> Iterator[None]:
             sys.setprofile(profile)
         if trace is not None:
             sys.settrace(trace)
+        if collects:
+            gc.enable()

@@ -82,7 +82,7 @@ class Drawn:
             name=self.name(index),
             detail=words,
             shape=leaf.shape if leaf else fact.shape,
-            nodes=self._nodes_in(index),
+            nodes=layout.nodes(index),
             rows_below=layout.below[index],
             seq=record.seq_of.get(node) if kind != LOSS and leaf is None else self._root_seq(kind),
             nbytes=self._bytes(index, kind),
@@ -122,13 +122,6 @@ class Drawn:
         if kind == OP and "custom" in fact.marks:
             return "autograd.Function"
         return ""
-
-    def _nodes_in(self, index: int) -> int:
-        sums = self._record.sums
-        key = self._lens.view, "nodes"
-        if key not in sums:
-            sums[key] = self._layout.sums(dict.fromkeys(self._layout.row_of, 1))
-        return sums[key][index]
 
     def _bytes(self, index: int, kind: int) -> int | None:
         record = self._record

@@ -12,7 +12,7 @@ LOSS, MODULE, OP, LEAF, REFERENCE = range(5)
 class Layout:
     """The rows of one view of one graph, by their index."""
 
-    kind: list[int] = field(default_factory=list)
+    kind: bytearray = field(default_factory=bytearray)
     of: list[int] = field(default_factory=list)
     """The node's number; of a MODULE row its call's; of LOSS 0."""
     depth: list[int] = field(default_factory=list)
@@ -55,6 +55,11 @@ class Layout:
         for index in range(len(total) - 1, 0, -1):
             total[self.parent[index]] += total[index]
         return total
+
+    def nodes(self, row: int) -> int:
+        """Nodes that are drawn at a row and below it."""
+        last = row + self.below[row] + 1
+        return self.kind.count(OP, row, last) + self.kind.count(LEAF, row, last)
 
     def branch(self, row: int) -> int:
         """The row above that is one level further out: the one it continues is passed over. -1: there is none."""

@@ -30,6 +30,7 @@ def lay_out(record: GraphRecord) -> Layout:
     layout.add(LOSS, 0, 0, -1)
     own: list[int] = []
     row_of, leaf_of, add = layout.row_of, record.leaf_of, layout.add
+    leaves = frozenset(leaf_of)
     ends, starts = record.ends, record.starts
     waiting: list[tuple[_Call | int, int, int, bool]] = [(item, 1, 0, False) for item in top.inside]
     while waiting:
@@ -42,18 +43,19 @@ def lay_out(record: GraphRecord) -> Layout:
             layout.newest.append(_newest(item))
             waiting.extend((inner, depth + 1, row, True) for inner in item.inside)
             continue
-        row = add(OP, item, depth, parent)
-        row_of[item] = row
+        row_of[item] = row = add(OP, item, depth, parent)
         if hidden:
             own.append(row)
+        below = ends[starts[item] : starts[item + 1]]
+        if leaves.isdisjoint(below):
+            continue
         # What a module's own node leads to hangs from the module: it is shown while the node is not.
         at, under = (depth, parent) if hidden else (depth + 1, row)
-        for end in dict.fromkeys(ends[starts[item] : starts[item + 1]]):
-            if end in leaf_of:
-                seen = end in row_of
-                leaf = add(REFERENCE if seen else LEAF, end, at, under)
-                if not seen:
-                    row_of[end] = leaf
+        for end in [end for end in dict.fromkeys(below) if end in leaf_of]:
+            seen = end in row_of
+            leaf = add(REFERENCE if seen else LEAF, end, at, under)
+            if not seen:
+                row_of[end] = leaf
     layout.own = bytearray(len(layout.kind))
     for row in own:
         layout.own[row] = 1

@@ -76,6 +76,7 @@ class GraphRecord:
         """Name of each node's class; of those that torch has no class for, what the node calls itself."""
         if "CppFunction" in named.values():
             self.ops = [n.name() if op == "CppFunction" else op for n, op in zip(nodes, self.ops, strict=True)]
+        self.op_names = frozenset(named.values())
         self.leaf_of: dict[int, Leaf] = {}
         """Number of a node → the leaf that it is."""
         self.leaves: dict[int, Leaf] = {}
@@ -121,10 +122,9 @@ class GraphRecord:
             leaf = Leaf(key, known.name if known else "", tuple(variable.shape), dtype)
             leaf.shared = bool(known and known.aliases)
             self.leaf_of[i] = self.leaves[key] = leaf
-        for end in self.ends:
-            found = self.leaf_of.get(end)
-            if found is not None:
-                found.uses += 1
+        leaves = self.leaf_of.keys()
+        for end in [end for end in self.ends if end in leaves]:
+            self.leaf_of[end].uses += 1
 
     def covers(self, first: int, last: int) -> bool:
         """Whether there is an inner node with first <= sequence number < last."""

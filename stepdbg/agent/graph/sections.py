@@ -22,7 +22,8 @@ def stand(record: GraphRecord, names: Names, tracker: Tracker, nodes: list[Any],
     """Find out who is reached, and note it as plain data. Told at the stop where the graph is walked: what was called
     is forgotten later.
     """
-    reruns = [record.seq_of[i] for i in record.order if record.ops[i] == CHECKPOINTED]
+    rerun = CHECKPOINTED in record.op_names
+    reruns = [record.seq_of[i] for i in record.order if record.ops[i] == CHECKPOINTED] if rerun else []
     reaches = Reaches(
         names,
         record,

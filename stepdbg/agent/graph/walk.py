@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,10 +34,6 @@ class Walk:
         self.nodes = nodes
         ends: list[int] = []
         starts = [0]
-        # What is made here is kept, so a collection in between finds nothing: it would only cost, and run the
-        # finalizers of the script at a time of our choosing.
-        collects = gc.isenabled()
-        gc.disable()
         try:
             known = number.get
             for node in nodes:  # grows while it is gone through
@@ -55,11 +49,8 @@ class Walk:
                     work.step(len(starts), 0, "nodes")
         except GivenUpError as error:
             raise WalkGivenUpError(str(error), nodes) from None
-        finally:
-            if collects:
-                gc.enable()
-        self.ends = array("q", ends)
-        self.starts = array("q", starts)
+        self.ends = ends
+        self.starts = starts
 
 
 def is_leaf_class(kind: type[Any]) -> bool:
