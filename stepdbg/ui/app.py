@@ -46,6 +46,9 @@ from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT
 
+LAST: list[type[m.Query]] = [m.GetGraph, m.GetMemory]
+"""What is asked last at a stop, in this order: both go through the whole graph, which may take a while."""
+
 AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
 at the stop that follows. Others would do something to a phase that nobody has seen.
@@ -160,7 +163,7 @@ class StepdbgApp(App[Exited | None]):
                 self._state.change(lambda view: store.apply_rss(view, stop.number, rss))
             wishes = [query for pane in self.main.query(RecordedPane) for query in pane.wishes(stop)]
             # The agent answers in turn: what may take a while comes last.
-            for query in sorted(wishes, key=lambda query: isinstance(query, m.GetGraph)):
+            for query in sorted(wishes, key=lambda query: LAST.index(type(query)) if type(query) in LAST else -1):
                 self._ask(stop.number, query)
             if not wishes:
                 self._state.show()
