@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 from runs import Result, _read, environment
@@ -17,10 +20,16 @@ from stepdbg.errors import SessionClosedError
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import GraphPage, ParameterPage, StopReason, StopRecord
+from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
+from stepdbg.protocol.records import ParameterPage, StopReason, StopRecord
 
 STEPS = 40
 """Stops at which everything is asked; then the script runs free to its end."""
+
+WHOLE = Lens(base=2)
+"""By modules, nothing folded."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -31,6 +40,8 @@ class Asked:
     stops: list[StopRecord] = field(default_factory=list)
     parameters: dict[int, ParameterPage] = field(default_factory=dict)
     graphs: dict[int, GraphPage] = field(default_factory=dict)
+    answered: Counter[str] = field(default_factory=Counter)
+    """By the name of the query."""
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -84,17 +95,67 @@ async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -
 
 async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     queries: list[m.Query] = [
-        m.GetGraph(0, count=500),
+        m.GetGraph(0, count=500, lens=WHOLE),
+        *_graph_queries(stop.number),
         m.GetParameters(0),
         m.GetMemory(0),
         m.GetParameters(0, pattern="*"),
+        m.GetParameters(0, pattern=f"is:{_turn(tuple(MARKS), stop.number)}"),
     ]
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
     for query in queries:
         await _one(session, query, stop, asked)
-    page = asked.parameters.get(stop.number)
-    for row in page.rows[:4] if page else ():
+    parameters = asked.parameters.get(stop.number)
+    for row in parameters.rows[:4] if parameters else ():
         await _one(session, m.GetValues(0, row.name), stop, asked)
+    graph = asked.graphs.get(stop.number)
+    if graph is not None and graph.recorded_at is not None:
+        names = [row.name for row in parameters.rows] if parameters else []
+        await _ask_graphs(session, stop, asked, graph, names)
+
+
+_LENSES = [Lens(view=view, base=base) for view in (GraphView.RAW, GraphView.MODULES) for base in (0, 1, 2)]
+_PATTERNS = ("linear", "0", "32x1", ".py:", "no such row", *(f"is:{mark}" for mark in (*MARKS, *NODE_MARKS)))
+
+
+def _turn(things: Sequence[T], number: int) -> T:
+    """Another one at each stop."""
+    return things[number % len(things)]
+
+
+def _graph_queries(number: int) -> list[m.Query]:
+    """What can be asked before it is known whether there is a graph; another part of it each time."""
+    lens = _turn(_LENSES, number)
+    return [
+        m.GetGraph(0, count=500, lens=lens, measure=number % 3 == 0),
+        m.GetGraph(0, count=500, lens=replace(lens, pattern=_turn(_PATTERNS, number))),
+    ]
+
+
+async def _ask_graphs(
+    session: ProcessSession, stop: StopRecord, asked: Asked, graph: GraphPage, parameters: list[str]
+) -> None:
+    """Every graph there is, what is inside, and all that is answered only where there is a graph."""
+    number = stop.number
+    lens = _turn(_LENSES, number + 3)
+    queries: list[m.Query] = [
+        m.GetGraph(0, lens=replace(lens, graph=choice.id), measure=True) for choice in graph.choices
+    ]
+    if parameters:
+        selected = _turn(parameters, number)
+        queries += [
+            m.GetGraph(0, lens=replace(lens, selected=selected)),
+            m.GetGraph(0, lens=replace(lens, selected=selected), seek=f"parameter:{selected}"),
+        ]
+    # `index` is of one view: the one that `graph` was asked for in.
+    row = _turn(graph.rows, number * 7)
+    whole = Lens(graph=graph.graph, base=2)
+    queries += [m.GetGraph(0, lens=whole, seek=f"{what}:{row.index}") for what in ("parent", "leaf", "target", "row")]
+    folded = Lens(graph=graph.graph, base=lens.base, levels=((row.index, number % 3),))
+    queries += [m.GetGraph(0, lens=folded), m.GetGraphEdges(0, lens=folded), m.GetGraphPath(0, row.index, lens=folded)]
+    queries.append(m.GetGraphEdges(0, lens=replace(lens, graph=_turn(graph.choices, number).id)))
+    for query in queries:
+        await _one(session, query, stop, asked)
 
 
 async def _one(session: ProcessSession, query: m.Query, stop: StopRecord, asked: Asked) -> None:
@@ -103,9 +164,11 @@ async def _one(session: ProcessSession, query: m.Query, stop: StopRecord, asked:
     except SessionClosedError as error:
         raise AssertionError(f"stop {stop.number}: {type(query).__name__}: {error}") from None
     except Exception as error:
-        asked.failures.append(f"stop {stop.number}: {type(query).__name__}: {error}")
+        asked.failures.append(f"stop {stop.number}: {query}: {error}")
         return
+    asked.answered[type(query).__name__] += 1
     if isinstance(answer, ParameterPage):
-        asked.parameters[stop.number] = answer
-    elif isinstance(answer, GraphPage):
+        if isinstance(query, m.GetParameters) and not query.pattern:
+            asked.parameters[stop.number] = answer
+    elif isinstance(query, m.GetGraph) and query.lens == WHOLE and not query.seek:
         asked.graphs[stop.number] = answer
