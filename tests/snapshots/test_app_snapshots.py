@@ -129,6 +129,40 @@ def test_pane_of_a_small_terminal(snap_compare: Compare, number: str) -> None:
     assert picture(snap_compare, reach, NARROW)
 
 
+GRAPH_KEYS = {
+    "node_by_node": ("z", "v"),
+    "unfolded_whole": ("z", "plus"),
+    "who_is_reached": ("z", "G"),
+    "paths_to_a_parameter": ("z", "v", "L", "L"),
+}
+"""Keys in the graph pane before the backward, and what they show."""
+
+
+@SIZES
+@pytest.mark.parametrize("shows", GRAPH_KEYS)
+def test_graph(snap_compare: Compare, shows: str, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.BACKWARD)(driver)
+        for key in GRAPH_KEYS[shows]:
+            await driver.press(key)
+            await driver.settled()
+
+    assert picture(snap_compare, reach, size)
+
+
+@SIZES
+def test_watched_gradients(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.BACKWARD)(driver)
+        await driver.press("z")
+        await driver.press("a")
+        await driver.settled()
+        await before(Phase.STEP)(driver)
+        driver.app.clear_notifications()
+
+    assert picture(snap_compare, reach, size)
+
+
 @SIZES
 def test_light_theme(snap_compare: Compare, size: tuple[int, int]) -> None:
     config = UiConfig(theme="stepdbg-light")
