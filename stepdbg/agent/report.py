@@ -190,7 +190,9 @@ class Report:
             gone = "no parameters: no module or optimizer is reachable from the script's variables here"
             if not self.stack:
                 gone = "the script's functions have returned, and their variables with them: nothing is left to show"
-        return ParameterPage(self._number, start, len(chosen), len(everything), rows, gone)
+        recorded = self._recorded
+        graph_at = recorded.stop if recorded is not None else None
+        return ParameterPage(self._number, start, len(chosen), len(everything), rows, gone, graph_at)
 
     def _matches(self, named: naming.Named, pattern: str) -> bool:
         if not pattern:

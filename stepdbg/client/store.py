@@ -48,6 +48,7 @@ class ParameterList:
     everything: int
     rows: Mapping[int, ParameterRow]
     gone: str = ""
+    graph_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         before = recorded.parameters
         known = before.rows if before is not None and before.pattern == query.pattern else {}
         rows = MappingProxyType({**known, **dict(enumerate(answer.rows, answer.offset))})
-        listing = ParameterList(query.pattern, answer.total, answer.everything, rows, answer.gone)
+        listing = ParameterList(query.pattern, answer.total, answer.everything, rows, answer.gone, answer.graph_at)
         return replace(recorded, parameters=listing)
     if isinstance(answer, GraphPage) and isinstance(query, m.GetGraph):
         tree = recorded.graph

@@ -201,6 +201,8 @@ class ParameterPage:
     rows: tuple[ParameterRow, ...]
     gone: str = ""
     """Why there is nothing to show ("the script's variables have been freed"), else empty."""
+    graph_at: int | None = None
+    """Number of the stop at which the graph was recorded that `reached`, marks and causes are about; None: none was."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from stepdbg.ui.messages import (
     WatchGradients,
 )
 from stepdbg.ui.options import UiConfig
+from stepdbg.ui.order import in_order
 from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.parameters import first_to_see
@@ -45,9 +46,6 @@ from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT
-
-LAST: list[type[m.Query]] = [m.GetGraph, m.GetMemory]
-"""What is asked last at a stop, in this order: both go through the whole graph, which may take a while."""
 
 AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
@@ -162,8 +160,7 @@ class StepdbgApp(App[Exited | None]):
                 rss = resident_bytes(hello.pid)
                 self._state.change(lambda view: store.apply_rss(view, stop.number, rss))
             wishes = [query for pane in self.main.query(RecordedPane) for query in pane.wishes(stop)]
-            # The agent answers in turn: what may take a while comes last.
-            for query in sorted(wishes, key=lambda query: LAST.index(type(query)) if type(query) in LAST else -1):
+            for query in in_order(wishes, self._seen):
                 self._ask(stop.number, query)
             if not wishes:
                 self._state.show()

@@ -168,7 +168,8 @@ def answer(query: Any, number: int) -> Any:
     if isinstance(query, m.GetParameters):
         rows = [row for row in parameter_rows(number) if query.pattern in row.name]
         page = tuple(rows[query.offset : query.offset + query.count])
-        return ParameterPage(number, query.offset, len(rows), len(_SHAPES), page)
+        graph_at = fake_graph.recorded_at(number)
+        return ParameterPage(number, query.offset, len(rows), len(_SHAPES), page, graph_at=graph_at)
     if isinstance(query, m.GetValues):
         dims = dict(_SHAPES).get(query.name)
         if dims is None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from pane_host import Host, full, graph, listing, parameter, stop, texts, two_nets, view
 from textual.widgets import Static
@@ -244,3 +246,20 @@ async def test_the_user_and_the_selection_take_the_cursor_back():
         app.selected = "net.0.bias"
         await pilot.pause()
         assert app.pane.table.row_at_cursor.name == "net.0.bias"
+
+
+async def test_rows_that_came_before_the_graph_of_this_stop_are_asked_for_anew_once():
+    rows = replace(listing(two_nets()), graph_at=3)
+    app = Host(ParametersPane(), view(full(parameters=rows, graph=graph(recorded_at=5))))
+    async with app.run_test(size=(76, 12)) as pilot:
+        assert [type(query) for query in app.wanted()] == [GetParameters]
+        app.view = replace(app.view, notices=("another",))
+        await pilot.pause()
+        assert len(app.wanted()) == 1
+
+
+async def test_rows_about_the_graph_of_this_stop_are_not_asked_for_anew():
+    rows = replace(listing(two_nets()), graph_at=5)
+    app = Host(ParametersPane(), view(full(parameters=rows, graph=graph(recorded_at=5))))
+    async with app.run_test(size=(76, 12)):
+        assert app.wanted() == []

@@ -130,9 +130,8 @@ class Graphs:
             names = [*names[:half], f"… {left_out} more …", *names[-half:]]
         return GraphPath(tuple(names), left_out)
 
-    def recorded(self, work: Work | None = None) -> GraphRecord | None:
+    def recorded(self) -> GraphRecord | None:
         """What is recorded of the newest graph that is, without walking any."""
-        del work
         self._gather()
         if self._newest is not None and self._newest.record is not None:
             return self._newest.record

@@ -14,7 +14,7 @@ from stepdbg.protocol.messages import GetParameters, Query
 from stepdbg.protocol.records import ParameterRow, StopRecord
 from stepdbg.ui import format as fmt
 from stepdbg.ui import marks
-from stepdbg.ui.messages import ParameterSelected
+from stepdbg.ui.messages import ParameterSelected, Wanted
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import GAP, Column, LineTable
@@ -81,6 +81,8 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         """Whether the cursor is on a row that has not been received."""
         self._list: ParameterList | None = None
         self._ambiguous: frozenset[str] = frozenset()
+        self._asked_about = 0
+        """Number of the stop whose graph the rows were asked for anew."""
         self._wrong = ""
         """What is wrong with the pattern."""
         self._led = False
@@ -118,6 +120,7 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
             self.ask(self._first_rows())
         if listing is None:
             return None
+        self._ask_about_graph(recorded, listing)
         if listing is not self._list:
             self._list = listing
             self._ambiguous = shared_kinds(listing.rows.values())
@@ -126,6 +129,14 @@ Up, down or `ctrl+k`, `j` move (vim's `k` is *skip* here); `g` `G` first and las
         text = f"{listing.total:,} of {listing.everything:,}"
         self.set_subtitle(f"{text} · filter: {listing.pattern}" if listing.pattern else text)
         return "" if listing.total and not listing.gone else why_no_rows(listing)
+
+    def _ask_about_graph(self, recorded: Recorded, listing: ParameterList) -> None:
+        """Ask again where the rows came before the graph of this stop was walked: they are about an older one."""
+        number, tree = recorded.stop.number, recorded.graph
+        newer = tree is not None and not tree.lens.graph and tree.page.recorded_at == number != listing.graph_at
+        if self.live and newer and self._asked_about != number:
+            self._asked_about = number
+            self.post_message(Wanted(self._first_rows(), again=True))
 
     def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
         return (self._first_rows(),)
