@@ -35,6 +35,8 @@ class Entry:
     iteration: int
     of: str = ""
     """What it is the output or the gradient of."""
+    variable: str = ""
+    """The user's name for the root; empty where it has none, or is called as its kind."""
     record: GraphRecord | None = None
     freed: bool = False
     """As last known."""
@@ -45,9 +47,18 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What the first row says: "loss", "output of netG"."""
-        several = f"{len(self.refs)} roots" if len(self.refs) > 1 else ""
-        return several or (f"{self.kind} of {self.of}" if self.of else self.kind)
+        """What the first row says: "loss", or the user's name for it; "output of netG"."""
+        if len(self.refs) > 1:
+            return f"{len(self.refs)} roots"
+        if self.kind == "loss":
+            return self.variable or self.kind
+        return f"{self.kind} of {self.of}" if self.of else self.kind
+
+    @property
+    def title(self) -> str:
+        """What it is called among others: "loss lossD BCELoss"."""
+        kind = self.kind if self.name == self.variable else ""
+        return " ".join(part for part in (kind, self.name, self.detail) if part)
 
     def choice(self) -> GraphChoice:
         """As one of those to choose from."""
@@ -55,7 +66,7 @@ class Entry:
         return GraphChoice(
             id=self.id,
             kind=self.kind,
-            title=" ".join(part for part in (self.name, self.detail) if part),
+            title=self.title,
             iteration=self.iteration,
             recorded_at=record.stop if record else None,
             freed=self.freed,
@@ -103,6 +114,8 @@ class Shelf:
             record = entry.record
             alive = any(ref() is not None for ref in entry.refs)
             recent = record is not None and entry.iteration >= min(iteration - 1, newest)
+            # What made of an output a loss has its graph in it: nobody can come back to one that is gone.
+            recent = recent and not (entry.kind == "output" and kept and not alive)
             if not (alive or recent) or len(kept) >= MOST:
                 continue
             if record is not None:
@@ -140,6 +153,11 @@ def gather(shelf: Shelf, watch: LossWatch, names: Names, spans: Sequence[Span], 
             first = shelf.add("output", [output], "", iteration, _maker(output, names, spans))
     if len(roots) > 1 and any(root is loss for root in roots):
         first = shelf.add("loss", roots, "", iteration)
+    for entry in shelf.entries:
+        root = entry.refs[0]()
+        variable = names.labels.get(id(root), "") if root is not None else ""
+        if variable and variable != entry.kind:
+            entry.variable = variable
     for named in names.parameters:
         grad = named.tensor.grad
         if grad is not None and grad.grad_fn is not None and len(shelf.entries) < MOST:
