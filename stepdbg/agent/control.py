@@ -16,7 +16,7 @@ from typing import Any
 from stepdbg.agent import frames
 from stepdbg.agent.channel import Channel, ChannelClosedError
 from stepdbg.agent.hangup import end_this_process
-from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.losswatch import LossWatch, number_of
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.report import Remembered, Report, kind_of
 from stepdbg.agent.tracker import Active, Tracker
@@ -190,7 +190,7 @@ class Control:
         root = self.watch.root() if self.watch.root is not None else None
         if root is not None and root.device.type == "cpu" and root.numel() == 1:  # elsewhere it would wait
             with quiet():
-                loss = float(root.detach().item())
+                loss = number_of(root)
         return m.Progress(
             loop.iteration,
             0 if self.tracker.free else loop.micro_batch,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from stepdbg.agent.deep import LookedAt
 from stepdbg.agent.loop import Station
@@ -183,7 +184,7 @@ class LossWatch:
             if fits and (station.loss_place != seen.place or station.loss is None):
                 if station.loss_place != seen.place:
                     station.loss_before = station.loss
-                station.loss_place, station.loss = seen.place, float(tensor.detach().item())
+                station.loss_place, station.loss = seen.place, number_of(tensor)
         known = station.loss_place == seen.place
         value, previous = (station.loss, station.loss_before) if known else (None, station.loss)
         return LossValue(value, previous, seen.name, seen.place[0], shape, seen.source)
@@ -203,6 +204,16 @@ class LossWatch:
 
 _LABELS = {Phase.UNSCALE: "unscaled", Phase.CLIP: "clipped", Phase.ZERO_GRAD: ""}
 """What the gradients are called after a phase."""
+
+
+def number_of(tensor: Tensor) -> float | None:
+    """The one number in it; None where it has none of its own: a batch of them (vmap), or a tensor without data."""
+    if is_functorch_wrapped_tensor(tensor):
+        return None
+    try:
+        return float(tensor.detach().item())
+    except (RuntimeError, NotImplementedError):
+        return None
 
 
 def _keeps_graph(call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str) -> bool:
