@@ -19,15 +19,15 @@ def quiet() -> Iterator[None]:
     objects are due, and what is made for an answer is not gone through again and again. Costs about 20 µs.
     """
     collects = gc.isenabled()
-    gc.disable()
     trace, profile = sys.gettrace(), sys.getprofile()
     if not callable(profile):
         profile = None  # cProfile's: Python code cannot put it back, so it stays and counts us too
-    if trace is not None:
-        sys.settrace(None)
-    if profile is not None:
-        sys.setprofile(None)
-    try:
+    try:  # a Ctrl-C may come at any line: what was there is put back all the same
+        gc.disable()
+        if trace is not None:
+            sys.settrace(None)
+        if profile is not None:
+            sys.setprofile(None)
         with contextlib.ExitStack() as stack:
             # First of all: switching grad mode is itself an operation that a mode of the script's would see.
             stack.enter_context(torch._C.DisableTorchFunction())
