@@ -188,7 +188,7 @@ _SCREEN = (
     Command(
         "leave",
         "Panes",
-        "Step out of what is open: a search, a maximised pane, an earlier stop.",
+        "Stop work that takes long; else step out of what is open: a search, a maximised pane, an earlier stop.",
         lambda host, _argument: host.leave(),
         keys=("escape",),
     ),

@@ -54,7 +54,7 @@ class GraphCommands:
         """Another graph, if there is one of that number; without a number the pane's picker."""
         if number is None:
             self._bring()
-            self._pane.open_picker()
+            self._pane.action_pick()
             return
         choices = self._choices()
         if number in {choice.id for choice in choices}:

@@ -116,7 +116,7 @@ async def settled(pilot: Pilot[Any]) -> None:
         while same < 3:
             await pilot.pause()
             working = any(not w.is_finished and w.name not in {"events", "output"} for w in app.workers)
-            idle = not working and not app._session.unanswered and app.view is before
+            idle = not (working or app._session.unanswered or app._state._changes) and app.view is before
             same = same + 1 if idle else 0
             before = app.view
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,9 @@ async def test_modules_are_groups_and_folding_folds(here: Path) -> None:
             sizes[fold] = len(read["nodes"])
         assert sizes["all"] < sizes["default"] < sizes["none"]
         said = await says(driver, "export none.dot", "none.dot: ")
-        (graph,) = pydot.graph_from_dot_data((here / "none.dot").read_text()) or ()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # pydot's own, of how it calls pyparsing
+            (graph,) = pydot.graph_from_dot_data((here / "none.dot").read_text()) or ()
         titles = {inner.get("label") for inner in clusters(graph)}
         assert {title.strip('"').split()[0] for title in titles} >= {"net", "net.0", "net.2"}
         assert f", {len(graph.get_edges())} edges" in said
@@ -167,17 +170,19 @@ async def test_after_backward_it_is_marked_as_freed(here: Path) -> None:
 
 
 async def test_watched_gradients_are_in_the_file(here: Path) -> None:
+    # Before the app runs: a backward in this thread would wait for the script, which waits for this thread.
+    bare = TwoNets()
+    bare.criterion(bare.net(bare.x), bare.y).backward()
     async with running("two_nets") as driver:
         await before_backward(driver)
-        await says(driver, "watch grads", "")
+        await says(driver, "watch grads", "gradients")
+        await driver.settled()
         assert driver.view.watching is not None
         assert driver.view.watching.gradients
         await driver.step()
         await says(driver, "export g.json", "g.json: ")
         read = json.loads((here / "g.json").read_text())
         norms = {row["name"]: row["flow"]["norm"] for row in read["nodes"] if row["flow"]}
-        bare = TwoNets()
-        bare.criterion(bare.net(bare.x), bare.y).backward()
         for name, parameter in bare.net.named_parameters():
             assert parameter.grad is not None
             assert norms[f"net.{name}"] == pytest.approx(float(torch.linalg.vector_norm(parameter.grad)), rel=1e-5)

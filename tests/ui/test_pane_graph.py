@@ -751,7 +751,7 @@ async def test_an_unreached_parameter_says_why_over_the_whole_line():
     async with app.run_test(size=SIZE) as pilot:
         await opened(app, pilot)
         assert "✕ net2.0.weight  net2 was never called in this iteration" in drawn(app)
-        assert "○ net2 0 of 4  net2 was never called" in drawn(app)
+        assert "○ net2 0 of 4  was never called" in drawn(app)
         assert "● net 4 of 4" in drawn(app)
         await pilot.press("G", "up")
         assert detail(app).startswith("net2.2.bias · net2 was never called in this iteration")
@@ -846,6 +846,41 @@ async def test_after_a_cancelled_walk_enter_walks_again():
         app.said.clear()
         await pilot.press("enter")
         assert [(message.query, message.again) for message in said(app, Wanted)] == [(FIRST, True)]
+
+
+async def test_a_cancelled_other_view_is_offered_again_while_the_first_stays():
+    app = GraphHost(GraphPane())
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(app, pilot)
+        tree = app.view.history[-1].graph
+        await pilot.press("v")
+        await pilot.pause()
+        recorded = replace(app.view.history[-1], graph=tree, failed={"GetGraph": "cancelled after 34,000 nodes"})
+        app.view = replace(app.view, history=(recorded,))
+        await pilot.pause()
+        assert sentence(app) == "Cancelled after 34,000 nodes: enter walks it again."
+        app.said.clear()
+        await pilot.press("enter")
+        (wanted,) = said(app, Wanted)
+        assert wanted.again
+        assert wanted.query.lens.view is GraphView.RAW
+
+
+async def test_cancelled_measuring_is_offered_again():
+    app = GraphHost(GraphPane())
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(app, pilot)
+        recorded = app.view.history[-1]
+        tree = replace(recorded.graph, page=replace(recorded.graph.page, unmeasured=True))
+        recorded = replace(recorded, graph=tree, failed={"GetGraph": "cancelled after 9,000 nodes measured"})
+        app.view = replace(app.view, history=(recorded,))
+        await pilot.pause()
+        assert sentence(app) == "Cancelled after 9,000 nodes measured: enter measures it again."
+        app.said.clear()
+        await pilot.press("enter")
+        (wanted,) = said(app, Wanted)
+        assert wanted.again
+        assert wanted.query.measure
 
 
 # ── 100,000 rows ────────────────────────────────────────────────────────────────────────────────────────────

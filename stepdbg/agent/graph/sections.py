@@ -68,7 +68,8 @@ def _rows(standing: Standing, first: int) -> list[GraphRow]:
     by_root: dict[str, list[tuple[str, str, tuple[int, ...] | None, int]]] = {}
     for one in standing.unreached:
         by_root.setdefault(one[1] or "other tensors", []).append(one)
-    for reach in standing.rows:
+    # Whole summaries first: a long list of what one of them does not reach would push the others off the screen.
+    for reach in sorted(standing.rows, key=lambda r: r.what == "module" and r.name in by_root):
         frozen = f" · {reach.frozen} frozen" if reach.frozen else ""
         detail = f"{reach.reached} of {reach.total}{frozen}"
         if reach.kind:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stepdbg.client.store import GraphTree
-from stepdbg.protocol.graph import GraphPage, Watching
+from stepdbg.protocol.graph import GraphPage, Lens, Watching
 from stepdbg.protocol.messages import Working
 from stepdbg.ui import format as fmt
 
 OFF = "off"
 """How `GraphPage.flows` begins where gradients are not watched."""
+CANCELLED = "cancelled"
+"""How the reason begins why there is no answer, where it was not wanted any more."""
 BAR = 12
 """Columns of the bar."""
 SEPARATOR = " · "
@@ -18,13 +18,18 @@ COUNTED = ("unreached", "unowned", "unused", "shared", "frozen")
 """Marks that are counted in the border, what matters most first."""
 
 
-def title(tree: GraphTree) -> str:
-    """Who is reached: "loss reaches net 4/4 · net2 0/4"."""
+def title(tree: GraphTree, width: int) -> str:
+    """Who is reached: "loss reaches net 4/4 · net2 0/4"; without the root where that is more than `width` columns."""
     page = tree.page
     reach = SEPARATOR.join(f"{r.name} {r.reached}/{r.total}" for r in page.reach if r.what == "module")
-    parts = [f"{page.root} reaches {reach}"] if page.root and reach else [page.root] if page.root else []
-    parts += [f"filter: {tree.lens.pattern}"] if tree.lens.pattern else []
-    return SEPARATOR.join(parts)
+    whole = f"{page.root} reaches {reach}" if page.root and reach else page.root
+    pattern = f"filter: {tree.lens.pattern}" if tree.lens.pattern else ""
+    fits = fmt.columns(_join(whole, pattern)) <= width
+    return _join(whole if fits or not reach else reach, pattern)
+
+
+def _join(*parts: str) -> str:
+    return SEPARATOR.join(part for part in parts if part)
 
 
 def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
@@ -51,11 +56,11 @@ def counts(page: GraphPage, watching: Watching | None, width: int) -> str:
         ("freed", ""),
     )
     for part, text in shorter:
-        if _length(list(parts.values())) <= width:
+        if len(_join(*parts.values())) <= width:
             break
         if parts.get(part):
             parts[part] = text
-    return SEPARATOR.join(text for text in parts.values() if text)
+    return _join(*parts.values())
 
 
 def is_watching(page: GraphPage | None, watching: Watching | None) -> bool:
@@ -74,10 +79,6 @@ def flows(page: GraphPage, watching: Watching | None) -> tuple[str, str]:
     return f"∂: {page.flows}", "no ∂"
 
 
-def _length(parts: Sequence[str]) -> int:
-    return len(SEPARATOR.join(text for text in parts if text))
-
-
 def progress(working: Working) -> str:
     """How far the walk is, with a bar where its end is known."""
     if not working.total:
@@ -87,9 +88,21 @@ def progress(working: Working) -> str:
     return f"Walking the graph… {bar} {working.done:,} of {working.total:,} {working.what} · escape stops it"
 
 
-def cancelled(failure: str) -> str:
+def cancelled(failure: str, *, measuring: bool = False) -> str:
     """What to do after a walk was cancelled: "Cancelled after 34,000 nodes: enter walks it again."."""
-    return f"{failure[0].upper()}{failure[1:]}: enter walks it again."
+    return f"{failure[0].upper()}{failure[1:]}: enter {'measures' if measuring else 'walks'} it again."
+
+
+def lacks_bytes(tree: GraphTree, lens: Lens) -> bool:
+    """Whether it is the tree wanted, as far as it goes: only the bytes are not there."""
+    return tree.lens == lens and tree.page.unmeasured
+
+
+def cut_off(failure: str, tree: GraphTree, lens: Lens) -> str:
+    """Why the tree on screen is not the one wanted, or lacks its bytes, after that failure; empty: it is, and has."""
+    if failure.startswith(CANCELLED) and (tree.lens != lens or tree.page.unmeasured):
+        return cancelled(failure, measuring=tree.lens == lens)
+    return f"Could not be read: {failure}" if failure and tree.lens != lens else ""
 
 
 def note(page: GraphPage) -> str:

@@ -49,7 +49,8 @@ on one line `│` is one chain. A node that is reached twice is drawn once, and 
 Columns: **|g|** norm of a parameter's gradient; **∂** norm of the gradient that came through at this place (`3
 nan/inf`: so many numbers of it are not finite), once `a` has been pressed before a backward, since that needs hooks;
 **shape** and **dtype** of the output (dtype where it is not the usual one); **kept** bytes that the row, with all
-below it, keeps for backward: `(768 B)` has been freed, `…` is being measured. Below the tree stands all that is known
+below it, keeps for backward: `(768 B)` has been freed, `…` is being measured, or measuring
+was stopped. Below the tree stands all that is known
 of the row under the cursor. The lower border counts; *recorded at stop 4*: the graph is shown as it was then.
 
 ```text
@@ -65,7 +66,11 @@ w                  which graph: choose among those that are there
 d                  the graph of this parameter's gradient, after backward(create_graph=True)
 a                  watch gradients from the next backward on, or no longer
 y                  copy the path from the loss to this row
+escape             stop a walk that takes long; then enter walks again
 ```
+
+`:export graph.dot` (or `.mmd`, `.md`, `.json`) writes the tree as it is folded here, and `:fold`, `:view`, `:which` and
+`:watch` do what the keys do.
 
 `/` leaves only rows with that name, module, op or shape (`32x1`), or with a mark: `is:unreached`, `is:shared`,
 `is:view` and so on; and the rows above them. The cursor on a

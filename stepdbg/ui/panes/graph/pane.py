@@ -52,13 +52,14 @@ class GraphPane(RecordedPane):
         self._marked: tuple[str, ...] = ()
         self._hint = ""
         """What is wrong with the pattern."""
+        self._offer = ""
         self._untold = False
         """Whether the user moved the cursor to a row that has not been received."""
         self._not_measured: tuple[int, int] | None = None
         """Stop and graph whose bytes could not be measured: not asked for again."""
         self._tree: GraphTree | None = None
         self._shown: tuple[int, GraphTree, ParameterList | None] | None = None
-        self.tree_list = GraphTreeList()
+        self.tree_list = GraphTreeList(self._again)
         self.detail = RowDetail()
 
     def content(self) -> Iterable[Widget]:
@@ -89,13 +90,13 @@ class GraphPane(RecordedPane):
             if tree is not None:
                 if tree is not self._tree and not self.look.fit(tree):
                     self._jumps.clear()
-            elif self._failure(recorded):
+            elif (failure := self._failure(recorded)) and not failure.startswith(frame.CANCELLED):
                 self.look.newest()
             self._ask_for(tree)
         if tree is None:
             return None
         self._tree = tree
-        self.set_subtitle(frame.title(tree))
+        self.set_subtitle(frame.title(tree, self.size.width - 16))
         if tree.page.recorded_at is None or not tree.page.total:
             self.tree_list.show_tree({}, 0)
             self._shown = None
@@ -107,7 +108,8 @@ class GraphPane(RecordedPane):
         if self.live:
             self._arrive(tree)
             self._measure(recorded, tree)
-        return self._hint or frame.note(tree.page)
+        self._offer = frame.cut_off(self._failure(recorded), tree, self.lens) if self.live else ""
+        return self._hint or self._offer or frame.note(tree.page)
 
     def update_pane(self) -> None:
         super().update_pane()
@@ -118,13 +120,13 @@ class GraphPane(RecordedPane):
 
     def _working(self) -> Working | None:
         """How far the answer is, where it takes a while."""
-        recorded = self.view.looking_at if self.view is not None else None
-        return recorded.working.get(GetGraph.__name__) if recorded is not None and self.live else None
+        present = self.view.history[-1] if self.view is not None and self.live else None
+        return present.working.get(GetGraph.__name__) if present is not None else None
 
     def why_missing(self) -> str:
         recorded = self.view.looking_at if self.view is not None else None
         failure = self._failure(recorded) if recorded is not None else ""
-        return frame.cancelled(failure) if failure.startswith("cancelled") else super().why_missing()
+        return frame.cancelled(failure) if failure.startswith(frame.CANCELLED) else super().why_missing()
 
     def _ask_for(self, tree: GraphTree | None) -> None:
         """Ask for rows that this way of looking shows, with the place that is sought among them."""
@@ -152,8 +154,7 @@ class GraphPane(RecordedPane):
         return (self._first_rows(),)
 
     def _first_rows(self) -> GetGraph:
-        first = self.tree_list.window[0] if self._tree is not None else 0
-        return GetGraph(0, first, self._count, self.lens)
+        return GetGraph(0, self.tree_list.window[0] if self._tree is not None else 0, self._count, self.lens)
 
     @property
     def _count(self) -> int:
@@ -171,8 +172,7 @@ class GraphPane(RecordedPane):
     def state_text(self) -> str:
         if self._tree is None or self.view is None:
             return ""
-        working = self._working()
-        if working is not None:
+        if (working := self._working()) is not None:
             return frame.progress(working)
         return frame.counts(self._tree.page, self.view.watching, self.size.width - 2)
 
@@ -317,7 +317,7 @@ class GraphPane(RecordedPane):
             self.look.base(base)
             self._look_again(f"row:{row.index}" if row is not None else "")
 
-    def open_picker(self) -> None:
+    def action_pick(self) -> None:
         """The list of graphs to choose from, if there are several."""
         page = self._tree.page if self._tree is not None else None
         if page is None or not page.choices:
@@ -358,10 +358,6 @@ class GraphPane(RecordedPane):
             self._start(Seek(f"row:{self._jumps.pop()}", "the row where the jump began is folded away", by_user=True))
             self.update_pane()
 
-    def action_pick(self) -> None:
-        """Choose among the graphs that are there."""
-        self.open_picker()
-
     def action_gradient(self) -> None:
         """Enter the graph of the gradient of the parameter under the cursor."""
         row = self.tree_list.row_at_cursor
@@ -391,5 +387,13 @@ class GraphPane(RecordedPane):
     def action_again(self) -> None:
         """Ask once more, after it failed or was cancelled."""
         recorded = self.view.looking_at if self.view is not None else None
-        if self.live and recorded is not None and recorded.graph is None and self._failure(recorded):
-            self.post_message(Wanted(self._first_rows(), again=True))
+        if self.live and recorded is not None and self._failure(recorded):
+            self._not_measured = None
+            measure = recorded.graph is not None and frame.lacks_bytes(recorded.graph, self.lens)
+            self.post_message(Wanted(replace(self._first_rows(), measure=measure), again=True))
+
+    def _again(self) -> bool:
+        """The same, where the sentence above the tree offers it; False: it does not."""
+        if offered := self.live and bool(self._offer):
+            self.action_again()
+        return offered

@@ -34,7 +34,8 @@ def label(row: GraphRow, width: int, reach: Mapping[str, Reach]) -> Spans:
     if row.detail:
         spans.append((f" {row.detail}", "muted"))
     if row.cause:
-        spans.append((f"  {row.cause}", "muted"))
+        # "net2 … was not called": its name stands there already, and there is seldom room for it twice.
+        spans.append((f"  {row.cause.removeprefix(f'{row.name} ')}", "muted"))
     return spans
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from stepdbg.client.store import GraphTree, ParameterList
 from stepdbg.protocol.graph import GraphRow, GraphView, Reach
@@ -18,7 +19,8 @@ TITLES = {GraphView.MODULES: "by module", GraphView.RAW: "node by node"}
 class GraphTreeList(LineTree[GraphRow]):
     """Rows of a graph; gradients' norms come from the list of parameters."""
 
-    def __init__(self) -> None:
+    def __init__(self, enter: Callable[[], bool]) -> None:
+        """`enter` does what enter is for before it folds; False: nothing."""
         super().__init__(
             (
                 Column(TITLES[GraphView.MODULES], lambda row: (row.name, "")),
@@ -31,6 +33,7 @@ class GraphTreeList(LineTree[GraphRow]):
             self._label,
             lit=lambda row: row.lit,
         )
+        self._enter = enter
         self._norms: dict[str, float | None] = {}
         self._reach: dict[str, Reach] = {}
         self._usual = ""
@@ -47,6 +50,11 @@ class GraphTreeList(LineTree[GraphRow]):
         self._unmeasured = tree.page.unmeasured
         self.set_title(0, TITLES[tree.lens.view])
         self.show_tree(tree.rows, tree.page.total, chains=tree.lens.view is GraphView.RAW)
+
+    def action_activate(self) -> None:
+        """Fold, unfold or follow, unless enter is for something else now."""
+        if not self._enter():
+            super().action_activate()
 
     def is_sentence(self, row: GraphRow) -> bool:
         return row.kind in rows.SENTENCES
