@@ -52,6 +52,8 @@ class Station:
         "mark",
         "micro",
         "phase",
+        "root",
+        "root_label",
         "seconds",
         "skipped",
         "subject",
@@ -82,6 +84,9 @@ class Station:
         """The loss read last of what this site made, and the one before it: for the trend."""
         self.loss_before: float | None = None
         self.loss_place: tuple[int, int] | None = None
+        self.root: weakref.ref[Any] | None = None
+        """What its last BACKWARD started from, and the user's name for it once that has been looked up."""
+        self.root_label = ""
 
     def concerns(self, subject: Any) -> None:
         """Remember what is concerned, without holding it."""

@@ -78,6 +78,7 @@ class LossWatch:
             several = list(first) if isinstance(first, (list, tuple)) else [first]
             tensors = [t for t in several if isinstance(t, Tensor)]
         self.roots = [weakref.ref(t) for t in tensors]
+        station.root, station.root_label = (self.roots[0] if self.roots else None), ""
         inputs = kwargs.get("inputs", call[1] if len(call) > 1 else ()) if method == "grad" else ()
         several = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
         self._inputs = [weakref.ref(t) for t in several if isinstance(t, Tensor)]

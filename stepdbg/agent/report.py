@@ -137,8 +137,14 @@ class Report:
     def subject_of(self, station: Station) -> str:
         """The user's name for what a station concerns: a module, an optimizer, the root of a backward."""
         if station.phase is Phase.BACKWARD:
-            roots = [root for ref in self._watch.roots if (root := ref()) is not None]
-            return self.names.label(roots[0]) if roots else ""
+            # Of each backward its own root: an iteration may have several. Its name is kept when it is gone.
+            ref = station.root
+            if self._watch.roots and sum(s.phase is Phase.BACKWARD for s in self._tracker.loop.stations.values()) == 1:
+                ref = self._watch.roots[0]  # that of a free run is noted there only
+            root = ref() if ref is not None else None
+            if root is not None:
+                station.root_label = self.names.label(root) or station.root_label
+            return station.root_label
         what = station.what()
         return what if isinstance(what, str) else self.names.label(what)
 

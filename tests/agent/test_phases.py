@@ -566,3 +566,22 @@ def test_after_a_free_run_iteration_and_loss_are_those_of_now() -> None:
     assert (last.reason, last.iteration) == (StopReason.EXCEPTION, 4)
     assert last.loss is not None
     assert (last.loss.value, last.loss.previous, last.loss.iteration) == (values[3], None, 4)
+
+
+def test_each_backward_has_its_own_root() -> None:
+    def train() -> None:
+        net = nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(2):
+            first = net(torch.ones(2, 3)).sum()
+            first.backward()
+            second = net(torch.ones(2, 3)).mean()
+            second.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    run = drive(train)
+    ahead = [s.next.subject for s in run.stops if s.next and s.next.phase is Phase.BACKWARD]
+    assert ahead == ["first", "second"] * 2
+    ran = [r.subject for s in run.stops for r in s.just_ran if r.phase is Phase.BACKWARD]
+    assert ran == ["first", "second"] * 2
