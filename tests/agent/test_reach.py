@@ -95,7 +95,7 @@ def looking() -> Iterator[list[Told]]:
     found: list[Told] = []
     memory = Report.memory
 
-    def look(self: Report) -> Any:
+    def look(self: Report, work: Any) -> Any:
         names, tracker = self.names, self._tracker
         root = self._watch.seen.ref() if self._watch.seen is not None else None
         assert root is not None
@@ -115,7 +115,7 @@ def looking() -> Iterator[list[Told]]:
             tracker.loop.iteration <= tracker.loop.partly_free,
         )
         found.append(told)
-        return memory(self)
+        return memory(self, work)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Report, "memory", look)
