@@ -17,7 +17,7 @@ from pathlib import Path
 
 from overhead import HERE, WORKLOADS, on_terminal
 
-PAIRS = 3
+PAIRS = 2
 ITERATIONS = 4
 RATIO = 1.5
 KEY = 0.016

@@ -94,6 +94,9 @@ async def press(app: StepdbgApp, view: str, count: int) -> tuple[list[float], li
         await until(lambda: walked(app), "the graph")
         graphs.append(await painted(perf_counter()) - held[-1])
         await quiet()
+    if view == "modules":
+        app.simulate_key("plus")  # all nodes inside their modules: as many rows as there are
+        await quiet()
     for key in MOVES:
         began = perf_counter()
         app.simulate_key(key)

@@ -18,25 +18,35 @@ kind, nodes, iterations = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 target = Path(sys.argv[4]) if len(sys.argv) > 4 else None
 torch.set_num_threads(1)
 torch.manual_seed(0)
-cell = nn.LSTMCell(2, 4)
-optimizer = torch.optim.SGD(cell.parameters(), lr=0.01)
 
 
-def chain():
+class Chain(nn.Module):
     """Multiply and add, over and over."""
-    y = cell.bias_ih * 1.0
-    for _ in range(nodes // 2):
-        y = y * 1.0001 + 0.001
-    return y.sum()
+
+    def __init__(self):
+        super().__init__()
+        self.start = nn.Parameter(torch.ones(16))
+
+    def forward(self):
+        y = self.start
+        for _ in range(nodes // 2):
+            y = y * 1.0001 + 0.001
+        return y
 
 
-def lstm():
+class Unrolled(nn.Module):
     """A cell unrolled over time: 15 nodes a step."""
-    hidden, state = torch.zeros(1, 4), torch.zeros(1, 4)
-    x = torch.ones(1, 2)
-    for _ in range(nodes // 15):
-        hidden, state = cell(x, (hidden, state))
-    return hidden.sum()
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.LSTMCell(2, 4)
+
+    def forward(self):
+        hidden, state = torch.zeros(1, 4), torch.zeros(1, 4)
+        x = torch.ones(1, 2)
+        for _ in range(nodes // 15):
+            hidden, state = self.cell(x, (hidden, state))
+        return hidden
 
 
 def walk(root):
@@ -58,10 +68,12 @@ def let_go(seen):
         oldest_first.pop()
 
 
+net = {"chain": Chain, "lstm": Unrolled}[kind]()
+optimizer = torch.optim.SGD(net.parameters(), lr=1e-9)
 seconds = []
 for _ in range(iterations):
     optimizer.zero_grad()
-    loss = {"chain": chain, "lstm": lstm}[kind]()
+    loss = net().sum()
     held = set()
     if target is not None:
         began = perf_counter()
