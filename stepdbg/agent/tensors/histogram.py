@@ -1,0 +1,87 @@
+"""Histograms in equal bins: of a sample whose size is said, or of every element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from stepdbg.agent.tensors.moments import INTEGERS
+from stepdbg.agent.tensors.pieces import layout, pieces, sample
+from stepdbg.agent.work import Work
+
+SAMPLE = 1 << 16
+"""Elements that a histogram is made from unless it is to be exact: a bin with 1 % of them is right within 4 % of it."""
+
+MAX_BINS = 4096
+
+
+def histogram(
+    parts: Sequence[Tensor],
+    low: float,
+    high: float,
+    bins: int,
+    *,
+    zeros: int = 0,
+    exact: bool = False,
+    work: Work | None = None,
+) -> tuple[tuple[int, ...], int | None]:
+    """Counts of the finite elements in `bins` equal bins from `low` to `high`, and how many were looked at if not all.
+
+    Element x is in bin ⌊(x − low) · bins / (high − low)⌋, computed in float64, the last bin closed: a number that lies
+    exactly on an edge is counted above it. `zeros`: so many zeros more. One bin where low equals high. Exact: about ten
+    passes over a piece in cache, one over memory.
+    """
+    numel = sum(part.numel() for part in parts)
+    exact = exact or zeros > 0 or numel <= SAMPLE
+    bins = min(bins, MAX_BINS) if high > low else 1
+    counts = torch.zeros(bins, dtype=torch.int64)
+    looked_at = 0
+    for piece, times in _all_pieces(parts, work) if exact else _samples(parts, numel):
+        wide = _finite(piece)
+        looked_at += wide.numel() * times
+        counts += _count(wide, low, high, bins).mul_(times)
+    if zeros:
+        counts += _count(torch.zeros(1, dtype=torch.float64), low, high, bins).mul_(zeros)
+    return tuple(counts.tolist()), None if exact else looked_at
+
+
+def _all_pieces(parts: Sequence[Tensor], work: Work | None) -> Iterator[tuple[Tensor, int]]:
+    done = 0
+    for part in parts:
+        own = layout(part)
+        for piece in pieces(own.tensor):
+            yield piece, own.repeat
+            done += piece.numel()
+            if work is not None:
+                work.step(done, 0, "numbers")
+
+
+def _samples(parts: Sequence[Tensor], numel: int) -> Iterator[tuple[Tensor, int]]:
+    for part in parts:
+        if part.numel():
+            yield sample(layout(part).tensor, max(1, SAMPLE * part.numel() // numel)), 1
+
+
+def _finite(piece: Tensor) -> Tensor:
+    """A copy in float64, on the CPU where the device has no such type, of the finite elements."""
+    piece = piece.to("cpu") if piece.device.type not in ("cpu", "cuda") else piece
+    wide = piece.to(torch.complex128).abs() if piece.is_complex() else piece.to(torch.float64, copy=True)
+    if piece.dtype not in INTEGERS and not torch.isfinite(wide.sum()):
+        wide = wide[torch.isfinite(wide)]
+    return wide
+
+
+def _count(wide: Tensor, low: float, high: float, bins: int) -> Tensor:
+    """Counts of finite numbers, which are overwritten."""
+    if bins == 1:
+        return torch.tensor([wide.numel()])
+    span = high - low
+    if span * bins == float("inf"):  # one would overflow: half, or less, of everything
+        scale = 2.0 ** -(bins.bit_length() + 1)
+        wide, low, span = wide.mul_(scale), low * scale, high * scale - low * scale
+    # In this order: products of small numbers are exact, and a rounded quotient never falls short of an edge.
+    places = wide.sub_(low).mul_(bins).div_(span).clamp_(0, bins - 1)
+    small = torch.uint8 if bins <= 256 else torch.int32
+    return torch.bincount(places.to(small), minlength=bins).cpu()
