@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MemberDescriptorType
 from typing import Any
 
 import torch
@@ -175,10 +176,10 @@ def _plain(tensor: Tensor) -> tuple[Tensor, str]:
         return tensor.to_dense(), remark or f"{_layout_name(tensor)}, shown dense"
     if tensor._is_zerotensor():
         return torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape), remark
-    if not _has_storage(tensor):
-        raise UnreadableError("its memory has been freed (storage resized): no values exist now")
     if tensor.is_quantized:
         return tensor.dequantize(), remark or "dequantized"
+    if not _has_storage(tensor):
+        raise UnreadableError("its memory has been freed (storage resized): no values exist now")
     if tensor.dtype in RAW:
         wide = torch.uint16 if tensor.element_size() == 2 else torch.uint8
         return tensor.view(wide), remark or f"{dtype_name(tensor)}: raw bits, shown as unsigned integers"
@@ -206,7 +207,7 @@ def _without_subclass(tensor: Tensor) -> tuple[Tensor, str]:
         raise UnreadableError("a fake tensor: no values exist")
     if name == "AsyncCollectiveTensor":
         raise UnreadableError("still being communicated: reading it would wait for other ranks")
-    held: dict[str, Any] = getattr(tensor, "__dict__", {})
+    held = _held(tensor)
     local = held.get("_local_tensor")
     if isinstance(local, Tensor):
         # full_tensor() would be a collective: every rank would have to take part.
@@ -219,6 +220,17 @@ def _without_subclass(tensor: Tensor) -> tuple[Tensor, str]:
         raise UnreadableError(f"{name} has no elements of its own{wraps}: they exist only in its own operations")
     with torch._C._DisableTorchDispatch():
         return tensor.as_subclass(Tensor), f"{name}, its own data"
+
+
+def _held(tensor: Tensor) -> dict[str, Any]:
+    """The attributes that are kept with the tensor, without asking the tensor for them."""
+    held: dict[str, Any] = dict(object.__getattribute__(tensor, "__dict__"))
+    for base in type(tensor).__mro__:
+        for name, slot in vars(base).items():
+            if isinstance(slot, MemberDescriptorType):
+                with contextlib.suppress(AttributeError):  # a slot that was never filled
+                    held[name] = slot.__get__(tensor)
+    return held
 
 
 def _holds_data(tensor: Tensor) -> bool:
@@ -254,8 +266,3 @@ def one_line(error: Exception) -> str:
     except Exception:
         text = ""
     return text or type(error).__name__
-
-
-def noted(elements: Elements, note: str) -> Elements:
-    """The same elements with another remark."""
-    return replace(elements, note=note)

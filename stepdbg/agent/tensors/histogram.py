@@ -11,8 +11,8 @@ from stepdbg.agent.tensors.moments import INTEGERS
 from stepdbg.agent.tensors.pieces import layout, pieces, sample
 from stepdbg.agent.work import Work
 
-SAMPLE = 1 << 16
-"""Elements that a histogram is made from unless it is to be exact: a bin with 1 % of them is right within 4 % of it."""
+SAMPLE = 1 << 14
+"""Elements that a histogram is made from unless it is to be exact: a bin with 1 % of them is right within 8 % of it."""
 
 MAX_BINS = 4096
 
@@ -24,27 +24,31 @@ def histogram(
     bins: int,
     *,
     zeros: int = 0,
+    finite: bool = False,
     exact: bool = False,
     work: Work | None = None,
 ) -> tuple[tuple[int, ...], int | None]:
     """Counts of the finite elements in `bins` equal bins from `low` to `high`, and how many were looked at if not all.
 
     Element x is in bin ⌊(x − low) · bins / (high − low)⌋, computed in float64, the last bin closed: a number that lies
-    exactly on an edge is counted above it. `zeros`: so many zeros more. One bin where low equals high. Exact: about ten
-    passes over a piece in cache, one over memory.
+    exactly on an edge is counted above it. One bin where low equals high. `zeros`: so many zeros more. `finite`: there
+    are no others.
+    Exact: about ten passes over a piece in cache, one over memory.
     """
     numel = sum(part.numel() for part in parts)
     exact = exact or zeros > 0 or numel <= SAMPLE
     bins = min(bins, MAX_BINS) if high > low else 1
-    counts = torch.zeros(bins, dtype=torch.int64)
+    counts = [0] * bins
     looked_at = 0
     for piece, times in _all_pieces(parts, work) if exact else _samples(parts, numel):
-        wide = _finite(piece)
+        wide = _wide(piece)
+        if not finite and piece.dtype not in INTEGERS:
+            wide = wide[torch.isfinite(wide)]
         looked_at += wide.numel() * times
-        counts += _count(wide, low, high, bins).mul_(times)
+        counts = [known + times * more for known, more in zip(counts, _count(wide, low, high, bins), strict=True)]
     if zeros:
-        counts += _count(torch.zeros(1, dtype=torch.float64), low, high, bins).mul_(zeros)
-    return tuple(counts.tolist()), None if exact else looked_at
+        counts[_count(torch.zeros(1, dtype=torch.float64), low, high, bins).index(1)] += zeros
+    return tuple(counts), None if exact else looked_at
 
 
 def _all_pieces(parts: Sequence[Tensor], work: Work | None) -> Iterator[tuple[Tensor, int]]:
@@ -64,24 +68,22 @@ def _samples(parts: Sequence[Tensor], numel: int) -> Iterator[tuple[Tensor, int]
             yield sample(layout(part).tensor, max(1, SAMPLE * part.numel() // numel)), 1
 
 
-def _finite(piece: Tensor) -> Tensor:
-    """A copy in float64, on the CPU where the device has no such type, of the finite elements."""
+def _wide(piece: Tensor) -> Tensor:
+    """A copy in float64, on the CPU where the device has no such type."""
     piece = piece.to("cpu") if piece.device.type not in ("cpu", "cuda") else piece
-    wide = piece.to(torch.complex128).abs() if piece.is_complex() else piece.to(torch.float64, copy=True)
-    if piece.dtype not in INTEGERS and not torch.isfinite(wide.sum()):
-        wide = wide[torch.isfinite(wide)]
-    return wide
+    return piece.to(torch.complex128).abs() if piece.is_complex() else piece.to(torch.float64, copy=True)
 
 
-def _count(wide: Tensor, low: float, high: float, bins: int) -> Tensor:
+def _count(wide: Tensor, low: float, high: float, bins: int) -> list[int]:
     """Counts of finite numbers, which are overwritten."""
     if bins == 1:
-        return torch.tensor([wide.numel()])
+        return [wide.numel()]
     span = high - low
     if span * bins == float("inf"):  # one would overflow: half, or less, of everything
         scale = 2.0 ** -(bins.bit_length() + 1)
         wide, low, span = wide.mul_(scale), low * scale, high * scale - low * scale
     # In this order: products of small numbers are exact, and a rounded quotient never falls short of an edge.
-    places = wide.sub_(low).mul_(bins).div_(span).clamp_(0, bins - 1)
-    small = torch.uint8 if bins <= 256 else torch.int32
-    return torch.bincount(places.to(small), minlength=bins).cpu()
+    places = wide.sub_(low).mul_(bins).div_(span).to(torch.uint8 if bins < 256 else torch.int32)
+    *counts, largest = torch.bincount(places, minlength=bins + 1).tolist()
+    counts[-1] += largest  # the number at the upper end
+    return counts

@@ -170,9 +170,10 @@ def _finished(moments: Moments, elements: Elements, bins: int, exact: bool, work
         whole = [v if abs(v) > WHOLE else None for v in (moments.low, moments.high)]
         found = replace(found, whole_min=whole[0], whole_max=whole[1])
     if bins > 0:
+        finite = moments.count == found.numel
         counts, sampled = histogram(
-            elements.parts, low, high, bins, zeros=elements.zeros, exact=exact, work=work
-        )  # fmt: skip
+            elements.parts, low, high, bins, zeros=elements.zeros, finite=finite, exact=exact, work=work
+        )
         found = replace(found, histogram=counts, low=low, high=high, sampled=sampled)
     return found
 
