@@ -97,12 +97,12 @@ class Moments:
             self._add_finite(buffers.wide(piece).clone(), *integer_extremes(piece), buffers)
             return
         narrow = buffers.narrow(piece)
-        low, high = (float(v) for v in torch.aminmax(narrow))
+        low, high = _extremes(narrow)
         if not (math.isfinite(low) and math.isfinite(high)):
             narrow = self._without_nonfinite(narrow)
             if narrow.numel() == 0:
                 return
-            low, high = (float(v) for v in torch.aminmax(narrow))
+            low, high = _extremes(narrow)
         self._add_finite(narrow, low, high, buffers)
 
     def _without_nonfinite(self, values: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Moments:
         wide = buffers.wide(values)
         if self.divisor != 1.0:
             wide = wide / self.divisor
-        total, squares = float(wide.sum()), float(torch.dot(wide, wide))
+        total, squares = wide.sum().item(), torch.dot(wide, wide).item()
         mean, rest = total / count, 0.0
         spread = squares - total * mean
         if squares > CANCELS * spread:
@@ -162,6 +162,8 @@ class _Buffers:
         self._size, self._device = size, device
         self._wide: Tensor | None = None
         self._narrow: Tensor | None = None
+        self._zeros = False
+        """Whether the piece before had zeros: then the next one has, as a rule."""
 
     def wide(self, piece: Tensor) -> Tensor:
         """The piece in float64; not a copy if it is that already."""
@@ -169,7 +171,7 @@ class _Buffers:
             return piece
         if self._wide is None:
             self._wide = torch.empty(self._size, dtype=torch.float64, device=self._device)
-        return self._wide[: piece.numel()].copy_(piece)
+        return _first(self._wide, piece.numel()).copy_(piece)
 
     def narrow(self, piece: Tensor) -> Tensor:
         """The piece as float32 or float64, whichever holds it exactly; complex numbers by their absolute values."""
@@ -179,21 +181,37 @@ class _Buffers:
             return piece.to(torch.complex128).abs()
         if piece.dtype in FLOATS:
             return piece
-        return self._narrow_buffer()[: piece.numel()].copy_(piece)
+        return _first(self._narrow_buffer(), piece.numel()).copy_(piece)
 
     def nonzeros(self, values: Tensor) -> int:
         """How many of float32 or float64 numbers, none of them nan, are not zero; what was narrowed is overwritten.
 
-        Σ sign², which is exact up to 2²⁴ of them, in half the time of `count_nonzero`.
+        Σ sign², which is exact up to 2²⁴ of them, in half the time of `count_nonzero`; where the piece before had no
+        zero, first min |x|, which takes less.
         """
-        room = self._narrow_buffer()[: values.numel()] if values.dtype is torch.float32 else None
+        room = _first(self._narrow_buffer(), values.numel()) if values.dtype is torch.float32 else None
+        if not self._zeros:
+            sizes = torch.abs(values) if room is None else torch.abs(values, out=room)
+            if sizes.amin().item() > 0.0:
+                return values.numel()
         signs = torch.sign(values) if room is None else torch.sign(values, out=room)
-        return int(torch.dot(signs, signs))
+        found = int(torch.dot(signs, signs))
+        self._zeros = found < values.numel()
+        return found
 
     def _narrow_buffer(self) -> Tensor:
         if self._narrow is None:
             self._narrow = torch.empty(self._size, dtype=torch.float32, device=self._device)
         return self._narrow
+
+
+def _first(buffer: Tensor, count: int) -> Tensor:
+    return buffer if buffer.numel() == count else buffer[:count]
+
+
+def _extremes(values: Tensor) -> tuple[float, float]:
+    low, high = torch.aminmax(values)
+    return low.item(), high.item()
 
 
 def integer_extremes(piece: Tensor) -> tuple[int, int]:
