@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent.tensors.moments import INTEGERS
-from stepdbg.agent.tensors.pieces import layout, pieces, sample
+from stepdbg.agent.tensors.pieces import Layout, layout, pieces, sample
 from stepdbg.agent.work import Work
 
 SAMPLE = 1 << 14
@@ -35,12 +35,12 @@ def histogram(
     are no others.
     Exact: about ten passes over a piece in cache, one over memory.
     """
-    numel = sum(part.numel() for part in parts)
-    exact = exact or zeros > 0 or numel <= SAMPLE
+    own = [layout(part) for part in parts]
+    exact = exact or zeros > 0 or sum(part.tensor.numel() for part in own) <= SAMPLE
     bins = min(bins, MAX_BINS) if high > low else 1
     counts = [0] * bins
     looked_at = 0
-    for piece, times in _all_pieces(parts, work) if exact else _samples(parts, numel):
+    for piece, times in _all_pieces(own, work) if exact else _samples(own):
         wide = _wide(piece)
         if not finite and piece.dtype not in INTEGERS:
             wide = wide[torch.isfinite(wide)]
@@ -51,21 +51,21 @@ def histogram(
     return tuple(counts), None if exact else looked_at
 
 
-def _all_pieces(parts: Sequence[Tensor], work: Work | None) -> Iterator[tuple[Tensor, int]]:
+def _all_pieces(parts: Sequence[Layout], work: Work | None) -> Iterator[tuple[Tensor, int]]:
     done = 0
     for part in parts:
-        own = layout(part)
-        for piece in pieces(own.tensor):
-            yield piece, own.repeat
+        for piece in pieces(part.tensor):
+            yield piece, part.repeat
             done += piece.numel()
             if work is not None:
                 work.step(done, 0, "numbers")
 
 
-def _samples(parts: Sequence[Tensor], numel: int) -> Iterator[tuple[Tensor, int]]:
+def _samples(parts: Sequence[Layout]) -> Iterator[tuple[Tensor, int]]:
+    numel = sum(part.tensor.numel() * part.repeat for part in parts)
     for part in parts:
-        if part.numel():
-            yield sample(layout(part).tensor, max(1, SAMPLE * part.numel() // numel)), 1
+        if part.tensor.numel():
+            yield sample(part.tensor, max(1, SAMPLE * part.tensor.numel() * part.repeat // numel)), 1
 
 
 def _wide(piece: Tensor) -> Tensor:

@@ -100,11 +100,11 @@ def statistics_of_many(
             size = max(1, BATCH // length)
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
-                alone += _batch(batch, found, sums)
-                done += len(batch)
+                left = _batch(batch, found, sums)
+                alone += left
+                done += len(batch) - len(left)
                 if work is not None:
                     work.step(done, len(tensors), "tensors")
-        done -= len(alone)
         for index, elements in alone:
             found[index] = statistics_of(elements, work=work, columns=columns)
             done += 1
