@@ -15,7 +15,7 @@ SMALL = 4096
 
 
 def of_equal_length(tensors: Sequence[Tensor], *, sums: bool = True) -> list[Moments | None]:
-    """The moments of plain dense tensors on the CPU, of one dtype and one length of at least 1. None for those that
+    """The moments of plain dense tensors of one device, dtype and length, at least 1. None for those that
     want to be looked at one by one: with elements that are not finite.
     """
     rows = torch.stack([tensor.reshape(-1) for tensor in tensors])

@@ -18,8 +18,8 @@ CHUNK = 1 << 19
 each costs little beside reading them.
 """
 
-CHUNK_ELSEWHERE = 1 << 24
-"""The same on other devices, where each step costs a wait. Not more: zeros are counted in float32, exact up to this."""
+CHUNK_ELSEWHERE = 1 << 22
+"""The same on other devices, where each piece costs a few waits: 48 MiB. Zeros are counted in float32: up to 2²⁴."""
 
 RUN = 16
 """Elements of a sample that lie side by side: a cache line of float32, so that a sample reads no more than it needs."""

@@ -38,9 +38,10 @@ BATCH = 1 << 18
 def statistics(tensor: Tensor, bins: int = 0, *, exact: bool = False, work: Work | None = None) -> TensorStats:
     """Statistics of any tensor; those of one that cannot be read have no numbers and a note that says why.
 
-    About four passes of `sum()` over float32 on the CPU, one of them over memory, and 4 MiB of extra memory (packed and
-    quantized tensors are copied whole). `bins` > 0 adds a histogram of a strided sample, whose size is in `sampled`, or
-    with `exact` of every element, which costs ten passes more. Raises only what `work.step` does.
+    Takes as long as five or six `sum()` over float32 on the CPU, reads memory once, and needs 6 MiB of extra memory
+    (quantized, mkldnn and 4-bit tensors are copied whole). `bins` > 0 adds a histogram of a strided sample, whose size
+    is in `sampled`, or with `exact` of every element, which takes twice as long again. Raises only what `work.step`
+    does.
     """
     with outside_transforms():
         try:
@@ -77,7 +78,7 @@ def statistics_of_many(
     has neither mean, std nor norm, these stay None and most of the time is saved. Raises only what `work.step` does.
     """
     found: list[TensorStats | None] = [None] * len(tensors)
-    alike: dict[tuple[torch.dtype, int], list[tuple[int, Elements]]] = {}
+    alike: dict[tuple[torch.device, torch.dtype, int], list[tuple[int, Elements]]] = {}
     alone: list[tuple[int, Elements]] = []
     sums = not SUMS.isdisjoint(columns)
     done = 0
@@ -93,10 +94,10 @@ def statistics_of_many(
                 continue
             if _is_small(elements):
                 part = elements.parts[0]
-                alike.setdefault((part.dtype, part.numel()), []).append((index, elements))
+                alike.setdefault((part.device, part.dtype, part.numel()), []).append((index, elements))
             else:
                 alone.append((index, elements))
-        for (_dtype, length), members in alike.items():
+        for (_device, _dtype, length), members in alike.items():
             size = max(1, BATCH // length)
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
@@ -117,7 +118,7 @@ def _is_small(elements: Elements) -> bool:
     if len(elements.parts) != 1 or elements.zeros:
         return False
     part = elements.parts[0]
-    return 0 < part.numel() <= SMALL and part.device.type == "cpu"
+    return 0 < part.numel() <= SMALL and part.device.type in ("cpu", "cuda")
 
 
 def _batch(
