@@ -34,6 +34,9 @@ MAX_BACKWARDS = 32
 FINE = 1e-15
 """Where a float32 norm is below this, squares may have vanished: it is made again in float64."""
 
+MANY = 1 << 16
+"""Elements up to which one float32 sum of squares is right within 1e-5."""
+
 OFF = "off: gradients are not watched"
 EARLIER = "gradients were not watched when its backward ran"
 RAN_FREE = "this backward ran free"
@@ -337,7 +340,10 @@ def _dense(values: Tensor) -> tuple[float | None, float | None, float | None, in
         low, high = (float(v) for v in torch.aminmax(values))
         if math.isfinite(low) and math.isfinite(high):
             wide = torch.float64 if values.dtype is torch.float64 else torch.float32
-            norm = float(torch.linalg.vector_norm(values, dtype=wide))
+            if values.numel() <= MANY:
+                norm = float(torch.linalg.vector_norm(values, dtype=wide))
+            else:
+                norm = tensors.norms([values])[0].value or 0.0
             if FINE < norm < math.inf or low == high == 0.0:
                 return norm, low, high, 0
     found = tensors.statistics(values)

@@ -207,8 +207,9 @@ class ParameterPage:
 
 @dataclass(frozen=True)
 class TensorStats:
-    """Summary of one tensor. min/max/mean/std/norm/histogram are over the finite elements, in float64 or float32
-    accumulation; std is the population one (correction 0). None where no finite element exists.
+    """Summary of one tensor. min/max/mean/std/norm/histogram are over the finite elements, accumulated in float64; std
+    is the population one (correction 0). None where no finite element exists, and where it was not asked for. Complex
+    numbers count by their absolute values.
     """
 
     numel: int
@@ -227,6 +228,11 @@ class TensorStats:
     high: float = 0.0
     sampled: int | None = None
     """Elements that the histogram was made from, when not all of them."""
+    whole_min: int | None = None
+    whole_max: int | None = None
+    """The extremes of integers themselves where a float cannot hold them (beyond 2⁵³): min and max are rounded then."""
+    note: str = ""
+    """Why there are no numbers, in words."""
 
 
 @dataclass(frozen=True)
