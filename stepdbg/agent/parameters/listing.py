@@ -28,6 +28,9 @@ from stepdbg.protocol.records import ParameterPage
 MAX_ROWS = 2000
 """Rows of one page, at most."""
 
+TOTALLED = frozenset({quantities.NORM, quantities.GRAD_NORM, quantities.DELTA})
+"""What is told of all parameters below a module together."""
+
 EVERY = 2000
 """Tensors looked at between two looks at whether the answer is still wanted."""
 
@@ -76,9 +79,9 @@ class Parameters:
         start = max(0, query.offset)
         page = shown[start : start + min(max(0, query.count), MAX_ROWS)]
         needs = _known(arrangement.columns)
-        self._read_page(page, needs, work)
+        self._read_page(planned, page, needs, work)
         recorded = self._graphs.recorded()
-        made = tuple(self._maker.row(each, recorded, needs) for each in page)
+        made = tuple(self._maker.row(each, planned, recorded, needs) for each in page)
         gone = ""
         if not self._parameters:
             gone = "no parameters: no module or optimizer is reachable from the script's variables here"
@@ -92,14 +95,15 @@ class Parameters:
             rows=made,
             gone=gone,
             graph_at=recorded.stop if recorded is not None else None,
-            matching=planned.matching,
+            matching=len(planned.parameters),
         )
 
-    def _read_page(self, page: Sequence[plan.Shown], needs: frozenset[str], work: Work) -> None:
+    def _read_page(self, planned: plan.Plan, page: Sequence[plan.Shown], needs: frozenset[str], work: Work) -> None:
         """Read of the rows on a page what their columns need; of a module, the norms of all that is below it."""
         self.readings.read([s.line.entry.tensor for s in page if s.line.entry is not None], needs, work)
-        below = [p.tensor for s in page if s.line.kind == plan.MODULE for p in s.line.parameters()]
-        self.readings.read(below, needs & {quantities.NORM, quantities.GRAD_NORM, quantities.DELTA}, work)
+        modules = [s.line for s in page if s.line.kind == plan.MODULE and needs not in s.line.totals]
+        below = {id(p.tensor): p.tensor for line in modules for p in planned.below(line)}
+        self.readings.read(list(below.values()), needs & TOTALLED, work)
 
     # ── which rows there are ────────────────────────────────────────────────────────────────────────────────
 

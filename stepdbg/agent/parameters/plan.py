@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stepdbg.agent.parameters.entries import BUFFER, PARAMETER, STATE, Entry
+from stepdbg.agent.parameters.entries import PARAMETER, Entry
 from stepdbg.protocol.parameters import Arrangement
+from stepdbg.protocol.records import ParameterRow
 
 MODULE, SECTION = "module", "section"
 BUFFERS, STATES = "buffers", "optimizer state"
@@ -33,6 +34,11 @@ class Line:
     extra: Sequence[Entry] = ()
     """What hangs from it and is not among the lines: buffers of a module, state of a parameter, all of a section."""
     children: list[Line] = field(default_factory=list)
+    first: int = 0
+    """Parameters before it in the plan, and those below it: their place in `Plan.parameters`."""
+    count: int = 0
+    totals: dict[frozenset[str], ParameterRow] = field(default_factory=dict)
+    """Rows with the totals of all that is below it, by what they needed."""
 
     @property
     def key(self) -> str:
@@ -45,17 +51,6 @@ class Line:
         if level is not None:
             return level
         return base if self.kind == MODULE else 1 if base > 1 and (self.below or self.extra) else 0
-
-    def parameters(self) -> list[Entry]:
-        """All parameters below it."""
-        found: list[Entry] = []
-        waiting = [self]
-        while waiting:
-            line = waiting.pop()
-            if line.kind == PARAMETER and line.entry is not None:
-                found.append(line.entry)
-            waiting.extend(reversed(line.children))
-        return found
 
 
 @dataclass(frozen=True)
@@ -72,12 +67,22 @@ class Plan:
     """All rows of one arrangement, but for how they are folded."""
 
     roots: list[Line]
-    matching: int
-    """Parameters among them."""
+    parameters: list[Entry]
+    """Those that match, in the order of their lines."""
+    _folded: tuple[object, list[Shown]] | None = None
+
+    def below(self, line: Line) -> list[Entry]:
+        """All parameters below a module's line."""
+        return self.parameters[line.first : line.first + line.count]
 
     def shown(self, arrangement: Arrangement) -> list[Shown]:
         """The rows that are shown with these folds, in order."""
-        levels, base = dict(arrangement.levels), arrangement.base
+        folds = arrangement.base, arrangement.levels
+        if self._folded is None or self._folded[0] != folds:
+            self._folded = folds, self._unfolded(dict(arrangement.levels), arrangement.base)
+        return self._folded[1]
+
+    def _unfolded(self, levels: Mapping[str, int], base: int) -> list[Shown]:
         found: list[Shown] = []
         waiting: list[tuple[Line, int | None]] = [(line, None) for line in reversed(self.roots)]
         while waiting:
@@ -109,7 +114,7 @@ def flat(parameters: Sequence[Entry], buffers: Sequence[Entry], states: Sequence
         if entries:
             roots.append(Line(SECTION, name, 0, index, -1, None, len(entries), entries))
             index += 1 + len(entries)
-    return Plan(roots, len(parameters))
+    return Plan(roots, list(parameters))
 
 
 def tree(
@@ -152,8 +157,7 @@ def tree(
     for name, rest in ((BUFFERS, loose), (STATES, [e for kept in by_parameter.values() for e in kept])):
         if rest:
             roots.append(Line(SECTION, name, 0, 0, -1, None, 0, rest))
-    _number(roots)
-    return Plan(roots, len(parameters))
+    return Plan(roots, _number(roots))
 
 
 def _hang(roots: list[Line], above: Line | None, line: Line) -> Line:
@@ -161,19 +165,22 @@ def _hang(roots: list[Line], above: Line | None, line: Line) -> Line:
     return line
 
 
-def _number(roots: list[Line]) -> None:
-    """Give every line its index, depth and extent."""
+def _number(roots: list[Line]) -> list[Entry]:
+    """Give every line its index, depth and extent. Returns the parameters in the order of their lines."""
     order: list[Line] = []
+    parameters: list[Entry] = []
     index = 0
     waiting: list[tuple[Line, int, int]] = [(line, 0, -1) for line in reversed(roots)]
     while waiting:
         line, depth, above = waiting.pop()
-        line.index, line.depth, line.above = index, depth, above
+        line.index, line.depth, line.above, line.first = index, depth, above, len(parameters)
         order.append(line)
         index += 1 + len(line.extra)
+        if line.kind == PARAMETER and line.entry is not None:
+            parameters.append(line.entry)
+            line.count = 1
         waiting.extend((child, depth + 1, line.index) for child in reversed(line.children))
     for line in reversed(order):
         line.below = len(line.extra) + sum(1 + child.below for child in line.children)
-
-
-__all__ = ["BUFFER", "BUFFERS", "MODULE", "PARAMETER", "SECTION", "STATE", "STATES", "Line", "Plan", "flat", "tree"]
+        line.count += sum(child.count for child in line.children)
+    return parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypedDict
 
 import torch
@@ -13,7 +14,7 @@ from stepdbg.agent.naming import Names
 from stepdbg.agent.parameters.entries import PARAMETER, Entry
 from stepdbg.agent.parameters.facts import Facts, grad_of
 from stepdbg.agent.parameters.marks import Marks, mark
-from stepdbg.agent.parameters.plan import MODULE, Shown
+from stepdbg.agent.parameters.plan import MODULE, Plan, Shown
 from stepdbg.agent.parameters.readings import total_norm
 from stepdbg.protocol import quantities as q
 from stepdbg.protocol.records import ParameterRow
@@ -40,12 +41,16 @@ class Maker:
         self._grad_label = grad_label
         self._classes = dict(names.paths.values())
 
-    def row(self, shown: Shown, recorded: GraphRecord | None, needs: frozenset[str]) -> ParameterRow:
-        """The row of a line; of what `needs` asks for, all has been read."""
+    def row(self, shown: Shown, plan: Plan, recorded: GraphRecord | None, needs: frozenset[str]) -> ParameterRow:
+        """The row of a line of the plan; of what `needs` asks for, all has been read."""
         line = shown.line
         if line.entry is not None:
             return self._of_tensor(shown, line.entry, recorded, needs)
-        return self._of_module(shown, needs) if line.kind == MODULE else self._of_section(shown)
+        if line.kind != MODULE:
+            return self._of_section(shown)
+        if needs not in line.totals:
+            line.totals[needs] = self._of_module(shown, plan.below(line), needs)
+        return replace(line.totals[needs], level=shown.level, above=shown.above)
 
     def _of_tensor(
         self, shown: Shown, entry: Entry, recorded: GraphRecord | None, needs: frozenset[str]
@@ -101,10 +106,9 @@ class Maker:
             **_place(shown),
         )
 
-    def _of_module(self, shown: Shown, needs: frozenset[str]) -> ParameterRow:
+    def _of_module(self, shown: Shown, below: list[Entry], needs: frozenset[str]) -> ParameterRow:
         """Totals of the parameters below it: norms are the roots of the sums of squares."""
         line = shown.line
-        below = line.parameters()
         values = [p.tensor for p in below]
         grads = [g for v in values if (g := v.grad) is not None]
         norms = [n for v in values if (n := self._readings.norm(v)) is not None]
