@@ -82,7 +82,7 @@ def find(word: str) -> Quantity:
     wanted = word.strip().lower()
     if wanted in BY_NAME:
         return BY_NAME[wanted]
-    near = difflib.get_close_matches(wanted, BY_NAME, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, BY_NAME, n=1, cutoff=0.6)
     hint = f"did you mean {BY_NAME[near[0]].name}?" if near else f"for example {EXAMPLES}"
     raise UsageError(f"nothing is called “{word.strip()}”: {hint}")
 
