@@ -222,8 +222,7 @@ class Tracker:
             return
         watch, loop = control.watch, self.loop
         try:
-            if self.passes.on:
-                self.passes.begins()
+            self.passes.begins()
             if active.phase is _BACKWARD:
                 backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
                 active.hooks = self.watched.backward_begins(
@@ -241,7 +240,7 @@ class Tracker:
             if active.phase is _BACKWARD:
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
-            if self.passes.on and not active.skipped:
+            if not active.skipped:
                 self.passes.ended(active.phase)
         except Exception as error:
             if control is not None:

@@ -34,11 +34,6 @@ class Passes:
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
 
-    @property
-    def on(self) -> bool:
-        """Whether somebody has asked."""
-        return bool(self._watched)
-
     def watch(self, parameters: Iterable[Tensor]) -> None:
         """Count these from here on, those that are counted already go on. Called at a stop."""
         before, self._watched = self._watched, {}
@@ -66,6 +61,8 @@ class Passes:
 
     def begins(self) -> None:
         """A BACKWARD or ZERO_GRAD is about to run."""
+        if not self._watched:
+            return
         with quiet():
             for watched in self._watched.values():
                 parameter = watched.parameter()
@@ -77,6 +74,8 @@ class Passes:
 
     def ended(self, phase: Phase) -> None:
         """It has run."""
+        if not self._watched:
+            return
         with quiet():
             for watched in self._watched.values():
                 parameter = watched.parameter()

@@ -36,8 +36,8 @@ def module(row: ParameterRow) -> Span:
 
 
 def shape(row: ParameterRow) -> Span:
-    """Of a module, nothing."""
-    return (fmt.shape(row.shape), "muted") if is_tensor(row) else EMPTY
+    """Sizes of the dimensions; of a module or section, the elements of all together."""
+    return (fmt.shape(row.shape) if is_tensor(row) else f"Σ {fmt.count(row.numel)}"), "muted"
 
 
 def numel(row: ParameterRow) -> Span:
@@ -189,8 +189,13 @@ def nonfinite(row: ParameterRow) -> Span:
 
 
 def remark(row: ParameterRow) -> Span:
-    """What is odd about it, and its other names."""
+    """What is odd about it, and its other names; of a module, how much it holds."""
     parts = [row.cause] if row.cause else []
+    if row.kind == "module":
+        which = "" if row.trainable == row.parameters else f" ({row.trainable:,} trainable)"
+        parts += [fmt.plural(row.parameters, "parameter") + which, fmt.byte_count(row.nbytes)]
+    elif row.kind == "section":
+        parts += [fmt.byte_count(row.nbytes)]
     parts += ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
     parts += [row.note] if row.note else []
     parts += [f"also {', '.join(row.aliases)}"] if row.aliases else []

@@ -20,6 +20,9 @@ DEFAULT = (
 LAST = "remark"
 """The column of sentences, which takes what room is left."""
 
+MAY_BE_EMPTY = frozenset({"g is", "trend", "reached", "nan/inf", "remark"})
+"""Columns that have no room, though they were chosen, until they have something to say."""
+
 Cell = Callable[[ParameterRow], Span]
 
 

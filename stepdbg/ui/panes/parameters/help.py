@@ -10,7 +10,6 @@ KEYS: list[BindingType] = [
     Binding("comma", "sort(-1)", "Sort by the column before", show=False),
     Binding("full_stop", "sort(1)", "Sort by the column after", show=False),
     Binding("R", "reverse", "Reverse the order", show=False),
-    Binding("enter", "again", "Ask again", show=False),
 ]
 """Those of the table are its own."""
 
@@ -21,7 +20,7 @@ lowest rank leave when there is no room. What a column needs is read of the rows
 | column | meaning |
 |---|---|
 | **name** | as in `named_parameters()`, after the root module's name; `…` cuts it at the left |
-| **shape**, **dtype** | `?` for a lazy parameter that has no shape yet |
+| **shape**, **dtype** | `?` for a lazy parameter that has no shape yet; `Σ`: elements of all that is below |
 | **\\|w\\|** | 2-norm of the value, over its finite elements |
 | **\\|g\\|** | 2-norm of the gradient; `none`: `.grad` is None |
 | **g is** | what the gradient's numbers are: scaled (by GradScaler), unscaled, clipped |

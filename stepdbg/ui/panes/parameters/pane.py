@@ -60,6 +60,8 @@ class ParametersPane(RecordedPane):
         self._wandered = False
         """Whether the cursor is on a row that has not been received."""
         self._list: ParameterList | None = None
+        self._parked = ""
+        """Key of the row on which the user has left the cursor, where that stands for no tensor."""
         self._ambiguous: frozenset[str] = frozenset()
         self._stepped = False
         """Whether a change by a step is known of any row."""
@@ -80,7 +82,7 @@ class ParametersPane(RecordedPane):
                 "owner": lambda row: cells.owner(row, self._ambiguous),
             }
         )
-        self.table = ParameterTable(self.specs, lambda row: "◂" if row.name in self.marked else "")
+        self.table = ParameterTable(self.specs, lambda row: "◂" if row.name in self.marked else "", self._again)
 
     def content(self) -> Iterable[Widget]:
         yield self.table
@@ -174,13 +176,14 @@ class ParametersPane(RecordedPane):
         return " · ".join(f"{counts[mark]:,} {mark}" for mark in MARKS if counts.get(mark))
 
     def watch_selected(self) -> None:
-        self._followed = ""
+        self._followed = self._parked = ""
         self._led = False
         self._follow()
 
     def watch_marked(self) -> None:
         """Show what the node selected in the graph leads to."""
         self._led = bool(self.marked)
+        self._parked = ""
         self.table.redraw()
         self._follow()
 
@@ -190,6 +193,10 @@ class ParametersPane(RecordedPane):
             first = min((index for index, row in self.table.rows.items() if row.name in self.marked), default=None)
             if first is not None:
                 self.table.go_to(first)
+            return
+        if self._parked:
+            here = (index for index, row in self.table.rows.items() if row.key == self._parked)
+            self.table.go_to(next(here, self.table.cursor))
             return
         at_cursor = self.table.row_at_cursor
         if not self.selected:
@@ -234,10 +241,9 @@ class ParametersPane(RecordedPane):
     on_line_list_row_chosen = on_line_list_cursor_moved
 
     def _select(self, row: ParameterRow) -> None:
-        if cells.is_tensor(row):
+        self._parked = "" if cells.is_tensor(row) else row.key
+        if not self._parked:
             self.post_message(ParameterSelected(row.name))
-        else:
-            self._followed = self.selected  # the cursor stays where the user has put it
 
     def on_parameter_table_columns_shown(self, event: ParameterTable.ColumnsShown) -> None:
         event.stop()
@@ -276,7 +282,7 @@ class ParametersPane(RecordedPane):
     def _as_chosen(self, at: int, title: str) -> Column[ParameterRow]:
         """The column; one that the user has chosen has its room, from left to right as far as there is any."""
         column = self.specs[title].column
-        return replace(column, priority=at, optional=title == columns.LAST) if self.look.columns else column
+        return replace(column, priority=at, optional=title in columns.MAY_BE_EMPTY) if self.look.columns else column
 
     def sort(self, quantity: str, falling: bool) -> None:
         """In that order, from the first row on; empty: in the model's."""
@@ -288,11 +294,12 @@ class ParametersPane(RecordedPane):
         """As a tree of modules, or as a list; None: the other of the two."""
         if self._is_present("the tree"):
             self.look.tree(not self.look.arrangement.tree if on is None else on)
-            self._followed = ""  # the cursor stays on its parameter
-            self._from_the_top()
+            self.update_pane()
 
     def _from_the_top(self) -> None:
+        """Show the rows as they are wanted now, with the first of them selected once it is here."""
         self.table.go_to(0)
+        self._parked, self._followed, self._wandered = "", self.selected, True
         self.update_pane()
 
     def action_columns(self) -> None:
@@ -318,11 +325,13 @@ class ParametersPane(RecordedPane):
         else:
             self.sort(now.sort, not now.falling)
 
-    def action_again(self) -> None:
-        """Ask once more, after it failed or was cancelled."""
+    def _again(self) -> bool:
+        """Ask once more, after it failed or was cancelled; False: it did not."""
         recorded = self.view.looking_at if self.view is not None else None
-        if self.live and recorded is not None and self._failure(recorded):
-            self.post_message(Wanted(self._first_rows(), again=True))
+        if not self.live or recorded is None or not self._failure(recorded) or self._is_wanted(recorded.parameters):
+            return False
+        self.post_message(Wanted(self._first_rows(), again=True))
+        return True
 
     # ── cells that know more than their row ─────────────────────────────────────────────────────────────────
 

@@ -36,13 +36,18 @@ class ParameterTable(LineTree[ParameterRow]):
             """The table."""
             return self.table
 
-    def __init__(self, specs: dict[str, columns.Spec], marked: Callable[[ParameterRow], str]) -> None:
-        """`marked(row)` is a sign that stands behind the name."""
+    def __init__(
+        self, specs: dict[str, columns.Spec], marked: Callable[[ParameterRow], str], enter: Callable[[], bool]
+    ) -> None:
+        """`marked(row)` is a sign that stands behind the name. `enter` does what enter is for before it folds or
+        selects; False: nothing.
+        """
         self.specs = specs
         self.sorted_by = "", False
         self.is_tree = False
         super().__init__([specs[title].column for title in columns.DEFAULT], self._label)
         self._marked = marked
+        self._enter = enter
         self._told: tuple[str, ...] = ()
 
     def show_order(self, quantity: str, falling: bool) -> None:
@@ -68,6 +73,11 @@ class ParameterTable(LineTree[ParameterRow]):
         if self._told != self.possible_columns:
             self._told = self.possible_columns
             self.post_message(self.ColumnsShown(self))
+
+    def action_activate(self) -> None:
+        """Fold, unfold or select, unless enter is for something else now."""
+        if not self._enter():
+            super().action_activate()
 
     def move_to(self, index: int) -> None:
         """Put the cursor on that row as a key does."""
