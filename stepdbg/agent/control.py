@@ -350,6 +350,7 @@ class Control:
         self.tracker.free = self._mode is m.Action.CONTINUE and self._stop_at is None
         if self.tracker.free:
             self.tracker.watched.runs_free()
+            self.tracker.passes.ran_free()
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:
             self.watch.complete = True

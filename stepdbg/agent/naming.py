@@ -50,7 +50,11 @@ class Names:
     parameters: list[Named] = field(default_factory=list)
     owners: dict[int, tuple[str, str]] = field(default_factory=dict)
     """id of a parameter → ("optimiser[0]", "SGD")."""
+    groups: dict[int, Any] = field(default_factory=dict)
+    """id of a parameter → the optimizer's param group that holds it."""
     buffers: list[Tensor] = field(default_factory=list)
+    named_buffers: list[Named] = field(default_factory=list)
+    """The same, under their first names."""
     labels: dict[int, str] = field(default_factory=dict)
     """id of any object that a variable of the user's holds → that variable's name."""
 
@@ -220,10 +224,11 @@ def _walk_modules(names: Names) -> None:
             for key, parameter in own.get("_parameters", {}).items():
                 if isinstance(parameter, Tensor):
                     _name_parameter(names, by_id, f"{path}.{key}", parameter, root_name)
-            for buffer in own.get("_buffers", {}).values():
+            for key, buffer in own.get("_buffers", {}).items():
                 if isinstance(buffer, Tensor) and id(buffer) not in seen_buffers:
                     seen_buffers.add(id(buffer))
                     names.buffers.append(buffer)
+                    names.named_buffers.append(Named(f"{path}.{key}", buffer, root_name))
             if id(module) in visited:
                 continue  # reached a second time under another path: its parameters got that alias, enough
             visited.add(id(module))
@@ -249,6 +254,7 @@ def _own(names: Names, tensors: dict[int, tuple[str, Tensor]]) -> None:
         for number, group in enumerate(getattr(optimizer, "param_groups", ())):
             for position, tensor in enumerate(group.get("params", ())):
                 names.owners.setdefault(id(tensor), (f"{title}[{number}]", type(optimizer).__name__))
+                names.groups.setdefault(id(tensor), group)
                 if id(tensor) not in known and isinstance(tensor, Tensor):
                     known.add(id(tensor))
                     name = tensors.get(id(tensor), (f"{title}[{number}].params[{position}]",))[0]

@@ -6,8 +6,6 @@ showing a graph after its backward freed it.
 
 from __future__ import annotations
 
-import fnmatch
-import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import FrameType
@@ -17,18 +15,18 @@ from torch import Tensor
 
 from stepdbg.agent import memory, naming, sources, tensors
 from stepdbg.agent.graph.pages import Graphs
-from stepdbg.agent.graph.record import GraphRecord
 from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.parameters import entries
+from stepdbg.agent.parameters.listing import Parameters
+from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Active, Tracker
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
     MemoryRecord,
-    ParameterPage,
-    ParameterRow,
     Phase,
     PhaseRun,
     TensorStats,
@@ -36,34 +34,12 @@ from stepdbg.protocol.records import (
     ValuesRecord,
 )
 
-MAX_ROWS = 2000
-"""Rows of one page, at most."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a tensor looked like at a stop."""
-
-    ref: weakref.ref[Tensor]
-    version: int
-    pointer: int
-    norm: float | None
-
-    def differs(self, now: Mark) -> bool | None:
-        """Whether it was written, replaced or is of another norm; None where that cannot be told."""
-        if self.ref() is not now.ref() or (self.version, self.pointer) != (now.version, now.pointer):
-            return True
-        if self.norm is None or now.norm is None:
-            return None  # writes through `.data` leave the version alone: without two norms we do not know
-        return self.norm != now.norm
-
 
 @dataclass
 class Remembered:
     """What one stop leaves to the next."""
 
-    values: dict[str, Mark] = field(default_factory=dict)
-    grads: dict[str, Mark | None] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
     graphs: Shelf = field(default_factory=Shelf)
 
 
@@ -108,7 +84,6 @@ class Report:
         self._names = _Named(tracker, stack, optimizers)
         self._before = before
         self._next = Remembered()
-        self._marked = False
         self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
             self._next.graphs = before.graphs
@@ -150,17 +125,14 @@ class Report:
 
     def remembered(self) -> Remembered:
         """What the next stop may compare with."""
-        if self._marked:
-            for named in self.names.parameters:
-                self._next.values.setdefault(named.name, _mark(named.tensor, None))
-                grad = named.tensor.grad
-                self._next.grads.setdefault(named.name, None if grad is None else _mark(grad, None))
+        if "parameters" in vars(self):  # else nobody has looked at them here
+            self.parameters.remember()
         return self._next
 
     def answer(self, query: Any, work: Work) -> Any:
         """The query's RESULT. Raises what its making raises; the caller turns that into Failed."""
         if isinstance(query, m.GetParameters):
-            return self.parameters(query)
+            return self.parameters.page(query, self._number, work, returned=not self.stack)
         if isinstance(query, m.GetValues):
             return self.values(query)
         if isinstance(query, m.GetGraph):
@@ -177,114 +149,24 @@ class Report:
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def parameters(self, query: m.GetParameters) -> ParameterPage:
-        """A page of rows, with the norms of these rows only."""
-        self._marked = True
-        everything = self.names.parameters
-        chosen = [p for p in everything if self._matches(p, query.pattern)]
-        start = max(0, query.offset)
-        page = chosen[start : start + min(max(0, query.count), MAX_ROWS)]
-        values = tensors.norms([p.tensor for p in page])
-        grads = [p.tensor.grad for p in page]
-        grad_norms = iter(tensors.norms([g for g in grads if g is not None]))
-        rows = tuple(
-            self._row(p, norm, grad, next(grad_norms) if grad is not None else None)
-            for p, norm, grad in zip(page, values, grads, strict=True)
-        )
-        gone = ""
-        if not everything:
-            gone = "no parameters: no module or optimizer is reachable from the script's variables here"
-            if not self.stack:
-                gone = "the script's functions have returned, and their variables with them: nothing is left to show"
-        recorded = self._recorded
-        graph_at = recorded.stop if recorded is not None else None
-        return ParameterPage(self._number, start, len(chosen), len(everything), rows, gone, graph_at)
-
-    def _matches(self, named: naming.Named, pattern: str) -> bool:
-        if not pattern:
-            return True
-        owner, kind = self.names.owners.get(id(named.tensor), ("nobody", ""))
-        texts = [named.name, *named.aliases, owner, kind, tensors.dtype_name(named.tensor)]
-        pattern = pattern.lower()
-        if pattern.startswith("is:"):
-            return pattern[3:] in self._marks(named)
-        if any(c in pattern for c in "*?["):
-            return any(fnmatch.fnmatchcase(t.lower(), pattern) for t in texts)
-        return any(pattern in t.lower() for t in texts)
-
-    def _row(
-        self, named: naming.Named, norm: tensors.Norm, grad: Tensor | None, grad_norm: tensors.Norm | None
-    ) -> ParameterRow:
-        tensor = named.tensor
-        shape = tensors.shape_of(tensor)
-        mark = _mark(tensor, norm.value)
-        grad_mark = None if grad is None else _mark(grad, grad_norm.value if grad_norm else None)
-        self._next.values[named.name], self._next.grads[named.name] = mark, grad_mark
-        owner, owner_kind = self.names.owners.get(id(tensor), ("", ""))
-        standing = self._recorded.standing if self._recorded is not None else None
-        return ParameterRow(
-            name=named.name,
-            aliases=named.aliases,
-            shape=shape,
-            dtype=tensors.dtype_name(tensor),
-            device=str(tensor.device),
-            numel=0 if shape is None else tensor.numel(),
-            nbytes=0 if shape is None else tensors.nbytes(tensor),
-            requires_grad=tensor.requires_grad,
-            owner=owner,
-            owner_kind=owner_kind,
-            value_norm=norm.value,
-            grad_norm=grad_norm.value if grad_norm else None,
-            grad=_grad_state(grad, grad_norm),
-            value_changed=self._changed(named.name, mark, value=True),
-            grad_changed=self._changed(named.name, grad_mark, value=False),
-            nonfinite=norm.nonfinite,
-            grad_nonfinite=grad_norm.nonfinite if grad_norm else 0,
-            grad_label=self._watch.grad_label if grad is not None else "",
-            reached=None if self._recorded is None else id(tensor) in self._recorded.leaves,
-            note=norm.note or (grad_norm.note if grad_norm else ""),
-            marks=self._marks(named),
-            cause=standing.causes.get(id(tensor), "") if standing is not None else "",
-        )
-
-    @property
-    def _recorded(self) -> GraphRecord | None:
-        """The graph that marks are about: the newest that has been walked."""
-        return self.graphs.recorded()
-
-    def _marks(self, named: naming.Named) -> tuple[str, ...]:
-        standing = self._recorded.standing if self._recorded is not None else None
-        if standing is not None:
-            return standing.marks.get(id(named.tensor), ())
-        # What does not take a graph to know.
-        known = (("shared", bool(named.aliases)), ("frozen", not named.tensor.requires_grad))
-        return tuple(mark for mark, is_so in known if is_so)
-
-    def _changed(self, name: str, now: Mark | None, *, value: bool) -> bool | None:
-        if self._before is None:
-            return None
-        before: dict[str, Any] = dict(self._before.values if value else self._before.grads)
-        if name not in before:
-            return None
-        then: Mark | None = before[name]
-        if then is None or now is None:
-            return then is not now
-        return then.differs(now)
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What is told of parameters, buffers and optimizer state."""
+        before = self._before.marks if self._before is not None else None
+        return Parameters(self._tracker, self.names, self.graphs, before, self._next.marks, self._watch.grad_label)
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def values(self, query: m.GetValues) -> ValuesRecord:
-        """One parameter's value and gradient."""
-        for named in self.names.parameters:
-            if query.name == named.name or query.name in named.aliases:
-                break
-        else:
+        """The value and gradient of a parameter, or the value of a buffer or of what an optimizer keeps."""
+        entry = entries.find(self.names, query.name)
+        if entry is None:
             raise NotThereError(f"no parameter is called {query.name} at this stop")
-        grad = named.tensor.grad
+        grad = entry.tensor.grad if entry.kind == entries.PARAMETER else None
         return ValuesRecord(
             stop=self._number,
-            name=named.name,
-            value=self._view(named.tensor, query),
+            name=query.name if query.name not in entry.aliases else entry.name,
+            value=self._view(entry.tensor, query),
             grad=None if grad is None else self._view(grad, query),
             grad_label="none" if grad is None else self._watch.grad_label,
         )
@@ -343,23 +225,3 @@ def kind_of(station: Station) -> str:
     if station.phase is Phase.BACKWARD:
         return "autograd.grad" if station.kind == "grad" else ""
     return "DataLoader" if station.kind.endswith("DataLoaderIter") else station.kind
-
-
-def _mark(tensor: Tensor, norm: float | None) -> Mark:
-    try:
-        version = tensor._version
-    except RuntimeError:
-        version = -1  # inference tensors keep no version
-    try:
-        pointer = tensor.data_ptr() if not tensor.is_sparse else 0
-    except (RuntimeError, NotImplementedError, ValueError):
-        pointer = 0  # sparse and meta tensors have no single pointer, lazy ones none yet
-    return Mark(weakref.ref(tensor), version, pointer, norm)
-
-
-def _grad_state(grad: Tensor | None, norm: tensors.Norm | None) -> str:
-    if grad is None:
-        return "none"
-    if norm is None or norm.value is None:
-        return "unreadable"
-    return "sparse" if grad.is_sparse else "dense"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stepdbg.agent.calls import Calls, Site
 from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
+from stepdbg.agent.parameters.passes import Passes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
 
@@ -86,6 +87,7 @@ class Tracker:
         self.known_optimizers: Callable[[], list[int]] = list
         self.backward_threads: set[int] = set()
         self.watched = Watched()
+        self.passes = Passes()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -136,7 +138,7 @@ class Tracker:
         local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
             control.boundary(active, frame)
-            if phase is _BACKWARD:
+            if phase is _BACKWARD or phase is _ZERO_GRAD:
                 self._watch(control, active, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
@@ -176,7 +178,7 @@ class Tracker:
     def leave(self, active: Active, result: Any, error: BaseException | None) -> None:
         """The phase of `active` has returned `result` or raised `error`. Never raises."""
         control, local = self.control, self.local
-        if active.phase is _BACKWARD:
+        if active.phase is _BACKWARD or active.phase is _ZERO_GRAD:
             self._unwatch(control, active)
         now = perf_counter()
         stack = local.stack
@@ -215,30 +217,36 @@ class Tracker:
             control.broken(failure)
 
     def _watch(self, control: Control, active: Active, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """A backward is about to run: watch what the user wants watched."""
+        """A backward (or a zero_grad) is about to run: watch what the user wants watched."""
         if active.skipped or self.free or not self.armed:
             return
         watch, loop = control.watch, self.loop
-        backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
         try:
-            active.hooks = self.watched.backward_begins(
-                args, kwargs, backward, self.spans, watch.looked_at, watch.references()
-            )
+            self.passes.begins()
+            if active.phase is _BACKWARD:
+                backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
+                active.hooks = self.watched.backward_begins(
+                    args, kwargs, backward, self.spans, watch.looked_at, watch.references()
+                )
         except Exception as error:
             control.broken(error)
         if active.hooks is not None:
             control.held += active.hooks.preparing
 
     def _unwatch(self, control: Control | None, active: Active) -> None:
-        """The backward has been left. The time that watching took is none of the script's."""
+        """The backward (or zero_grad) has been left. The time that watching took is none of the script's."""
+        began, seconds = perf_counter(), 0.0
         try:
-            seconds = self.watched.backward_ended(active.hooks)
+            if active.phase is _BACKWARD:
+                seconds = self.watched.backward_ended(active.hooks)
+                began = perf_counter()
+            if not active.skipped:
+                self.passes.ended(active.phase)
         except Exception as error:
             if control is not None:
                 control.broken(error)
-        else:
-            if control is not None:
-                control.held += seconds
+        if control is not None:
+            control.held += seconds + perf_counter() - began
 
     def enter_module(self, module: Any, frame: FrameType) -> Active | None:
         """A module is called from user code: LOSS for a criterion, FORWARD for any other."""

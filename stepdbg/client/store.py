@@ -16,6 +16,7 @@ from typing import Any
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
+from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
     MemoryRecord,
     ParameterPage,
@@ -41,7 +42,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class ParameterList:
-    """The rows received for one pattern: by position, since pages come in any order."""
+    """The rows received for one pattern and arrangement: by position, since pages come in any order."""
 
     pattern: str
     total: int
@@ -49,6 +50,9 @@ class ParameterList:
     rows: Mapping[int, ParameterRow]
     gone: str = ""
     graph_at: int | None = None
+    arrangement: Arrangement = AS_IN_MODEL
+    matching: int | None = None
+    """Parameters that match the pattern; None: as many as there are rows."""
 
 
 @dataclass(frozen=True)
@@ -200,9 +204,19 @@ def look(view: View, steps: int) -> View:
 def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorded:
     if isinstance(answer, ParameterPage) and isinstance(query, m.GetParameters):
         before = recorded.parameters
-        known = before.rows if before is not None and before.pattern == query.pattern else {}
-        rows = MappingProxyType({**known, **dict(enumerate(answer.rows, answer.offset))})
-        listing = ParameterList(query.pattern, answer.total, answer.everything, rows, answer.gone, answer.graph_at)
+        asked = query.pattern, query.arrangement
+        same = before is not None and (before.pattern, before.arrangement) == asked
+        known = before.rows if same and before is not None else {}
+        listing = ParameterList(
+            pattern=query.pattern,
+            total=answer.total,
+            everything=answer.everything,
+            rows=MappingProxyType({**known, **dict(enumerate(answer.rows, answer.offset))}),
+            gone=answer.gone,
+            graph_at=answer.graph_at,
+            arrangement=query.arrangement,
+            matching=answer.matching,
+        )
         return replace(recorded, parameters=listing)
     if isinstance(answer, GraphPage) and isinstance(query, m.GetGraph):
         tree = recorded.graph

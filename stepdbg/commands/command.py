@@ -29,12 +29,29 @@ class GraphHost(Protocol):
         """Write the graph as it is shown to the file `name`, over one that exists only with `replace`."""
 
 
+class ParameterHost(Protocol):
+    """What a command can ask of the app about the parameter pane. Each call returns at once."""
+
+    def show_columns(self, titles: tuple[str, ...] | None) -> None:
+        """Show these columns; none of them: the ones as at first; None: let the user choose."""
+
+    def sort(self, quantity: str, falling: bool) -> None:
+        """Sort by the quantity of that name, the largest first if `falling`; empty: as in the model."""
+
+    def show_tree(self, on: bool | None) -> None:
+        """Group by module, or not; None: the other of the two."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
     @property
     def graph(self) -> GraphHost:
         """What can be done with graphs."""
+
+    @property
+    def parameters(self) -> ParameterHost:
+        """What can be done with the parameter pane."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -15,6 +15,7 @@ from stepdbg.commands.available import (
 )
 from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.graph import GRAPH
+from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.protocol.messages import Action
 
 PANES: tuple[tuple[str, str, str], ...] = (
@@ -182,7 +183,7 @@ _SCREEN = (
         lambda host, argument: host.search_pane(argument),
         keys=("slash",),
         aliases=("find",),
-        argument=Argument("pattern", "what names must contain, or a glob with * ? [ ]", required=False),
+        argument=Argument("pattern", "part of a name, a glob, or g.norm > 10", required=False),
         footer="search",
     ),
     Command(
@@ -232,5 +233,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, ClassVar, get_args
 
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
+from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
     MemoryRecord,
     ParameterPage,
@@ -137,15 +138,17 @@ class Cancel:
 
 @dataclass(frozen=True)
 class GetParameters:
-    """A page of parameters. Cost: norms of the rows of this page only (one pass over their values and grads)."""
+    """A page of parameters. Cost: what the columns need, of the rows of this page only. A sort by a statistic, or a
+    predicate on one, reads the whole model, once a stop; `Working` tells how far it is.
+    """
 
     RESULT: ClassVar[type[Any]] = ParameterPage
     id: int
     offset: int = 0
     count: int = 50
     pattern: str = ""
-    """Rows whose name, owner or dtype contains this, case-insensitive; or a glob when it has * ? or [; or `is:MARK`
-    for those with a mark (`protocol.graph.MARKS`)."""
+    """What to show: see `protocol.predicates`. It must parse."""
+    arrangement: Arrangement = AS_IN_MODEL
 
 
 @dataclass(frozen=True)

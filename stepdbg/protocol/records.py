@@ -150,8 +150,41 @@ class StopRecord:
 
 
 @dataclass(frozen=True)
+class TensorStats:
+    """Summary of one tensor. min/max/mean/std/norm/histogram are over the finite elements, accumulated in float64; std
+    is the population one (correction 0). None where no finite element exists, and where it was not asked for. Complex
+    numbers count by their absolute values.
+    """
+
+    numel: int
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    norm: float | None
+    zeros: int
+    nan: int
+    posinf: int
+    neginf: int
+    histogram: tuple[int, ...] = ()
+    """Counts in equal bins from `low` to `high`; empty when there is none."""
+    low: float = 0.0
+    high: float = 0.0
+    sampled: int | None = None
+    """Elements that the histogram was made from, when not all of them."""
+    whole_min: int | None = None
+    whole_max: int | None = None
+    """The extremes of integers themselves where a float cannot hold them (beyond 2⁵³): min and max are rounded then."""
+    note: str = ""
+    """Why there are no numbers, in words."""
+
+
+@dataclass(frozen=True)
 class ParameterRow:
-    """One parameter (or one set of tied ones)."""
+    """One row of the parameter pane: a parameter (or one set of tied ones), or what `kind` says.
+
+    What was not among the quantities asked for is None.
+    """
 
     name: str
     """`net.0.weight`: as in `named_parameters()`, after the root module's name. Unique in the session's stop."""
@@ -188,11 +221,51 @@ class ParameterRow:
     """What is special about it, of `protocol.graph.MARKS`; the first five only once a graph has been recorded."""
     cause: str = ""
     """Why the graph does not arrive here, one line; empty where it does, or where that cannot be told."""
+    kind: str = "parameter"
+    """"parameter", "buffer", "state" (of an optimizer), "module" (totals of the parameters shown below it) or "section"
+    (of all buffers, or of all optimizer state; `rows_below` counts them)."""
+    module: str = ""
+    """Class of the module that holds it; of a "module" its own. Empty: none does."""
+    lr: float | None = None
+    """Learning rate of its group; None: no owner, or several below a module."""
+    weight_decay: float | None = None
+    delta_norm: float | None = None
+    """2-norm of the value less the one before its optimizer's last step; of a module that of all below it."""
+    delta_note: str = ""
+    """Why that is not known."""
+    stats: TensorStats | None = None
+    """Of the value, without a histogram."""
+    grad_stats: TensorStats | None = None
+    passes: int | None = None
+    """Backward passes added into `.grad` since it was cleared last."""
+    passes_of_loop: bool = False
+    """Whether `passes` is the loop's count of backwards, since those of this gradient were not seen one by one."""
+    parameters: int = 1
+    """Of a module: how many are below it."""
+    trainable: int = 0
+    """Of a module: how many of these require grad."""
+    index: int = 0
+    """Its number among all rows, in pre-order, when nothing is folded."""
+    depth: int = 0
+    rows_below: int = 0
+    level: int = 0
+    """0 folded, 1 as first shown (a module without its buffers), 2 unfolded whole."""
+    unfolds: bool = False
+    """Whether level 2 shows more than level 1: the module has buffers."""
+    above: int | None = None
+    """Position of the row that it hangs from."""
+
+    @property
+    def key(self) -> str:
+        """What its level is kept by: `Arrangement.levels`."""
+        return f"{self.kind}:{self.name}"
 
 
 @dataclass(frozen=True)
 class ParameterPage:
-    """Rows `offset` … `offset + len(rows)` of `total` that match the pattern, of `everything` known."""
+    """Rows `offset` … `offset + len(rows)` of the `total` that are shown: parameters that match the pattern, with the
+    rows of modules, buffers and optimizer state as they are folded. `everything`: parameters known.
+    """
 
     stop: int
     offset: int
@@ -203,36 +276,8 @@ class ParameterPage:
     """Why there is nothing to show ("the script's variables have been freed"), else empty."""
     graph_at: int | None = None
     """Number of the stop at which the graph was recorded that `reached`, marks and causes are about; None: none was."""
-
-
-@dataclass(frozen=True)
-class TensorStats:
-    """Summary of one tensor. min/max/mean/std/norm/histogram are over the finite elements, accumulated in float64; std
-    is the population one (correction 0). None where no finite element exists, and where it was not asked for. Complex
-    numbers count by their absolute values.
-    """
-
-    numel: int
-    min: float | None
-    max: float | None
-    mean: float | None
-    std: float | None
-    norm: float | None
-    zeros: int
-    nan: int
-    posinf: int
-    neginf: int
-    histogram: tuple[int, ...] = ()
-    """Counts in equal bins from `low` to `high`; empty when there is none."""
-    low: float = 0.0
-    high: float = 0.0
-    sampled: int | None = None
-    """Elements that the histogram was made from, when not all of them."""
-    whole_min: int | None = None
-    whole_max: int | None = None
-    """The extremes of integers themselves where a float cannot hold them (beyond 2⁵³): min and max are rounded then."""
-    note: str = ""
-    """Why there are no numbers, in words."""
+    matching: int | None = None
+    """Parameters that match the pattern; None: as many as there are rows."""
 
 
 @dataclass(frozen=True)

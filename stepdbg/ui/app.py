@@ -39,6 +39,7 @@ from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
+from stepdbg.ui.parameters import ParameterCommands
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
@@ -75,6 +76,7 @@ class StepdbgApp(App[Exited | None]):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
+        self.parameters = ParameterCommands(self)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -212,8 +214,8 @@ class StepdbgApp(App[Exited | None]):
         return await self._session.request(query, progress)
 
     def _answered(self, stop: int, query: m.Query, answer: object) -> None:
-        if isinstance(answer, ParameterPage) and not (answer.offset or self.selected) and answer.rows:
-            self.selected = first_to_see(answer.rows).name
+        if isinstance(answer, ParameterPage) and not (answer.offset or self.selected):
+            self.selected = first_to_see(answer.rows)
         self._state.change(lambda view: store.apply_answer(view, stop, query, answer))
 
     @on(ParameterSelected)

@@ -15,6 +15,9 @@ from stepdbg.protocol import messages as m
 LONG = 0.5
 """Seconds after which an answer is given up for one that is wanted instead; sooner, its end is waited for."""
 
+OVERTAKEN: tuple[type[Any], ...] = (m.GetGraph, m.GetParameters)
+"""Questions whose answer may take so long that another one is not made to wait for it."""
+
 Answered = Callable[[int, m.Query, Any], None]
 """Called with the stop's number, the query and its answer."""
 
@@ -51,6 +54,9 @@ class _Asked:
         """What takes long in answering it: another question with the same is served by the same work."""
         if isinstance(self.query, m.GetGraph):
             return self.stop, self.query.lens.graph, self.query.lens.view, self.query.measure
+        if isinstance(self.query, m.GetParameters):
+            how = self.query.arrangement
+            return self.stop, self.query.pattern, how.sort, how.falling, how.tree
         return self.stop, self.query
 
     @property
@@ -148,7 +154,7 @@ class Requests:
     def _overtake(self, kind: type[Any]) -> None:
         """Give up what is under way if it takes long and what waits is other work: it is not wanted any more."""
         busy, waiting = self._under_way.get(kind), self._waiting.get(kind)
-        if busy is None or waiting is None or not busy.working or kind is not m.GetGraph:
+        if busy is None or waiting is None or not busy.working or kind not in OVERTAKEN:
             return
         if busy.work != waiting.work and monotonic() - busy.since >= LONG and self._session.cancel(busy.query):
             busy.overtaken = True

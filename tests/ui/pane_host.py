@@ -11,6 +11,7 @@ from stepdbg.client.session import SessionInfo
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, Status, View
 from stepdbg.protocol.graph import PLAIN, GraphPage, GraphRow, Reach
 from stepdbg.protocol.messages import GetGraph, Query
+from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import (
     Frame,
     MemoryRecord,
@@ -129,8 +130,12 @@ def two_nets() -> tuple[ParameterRow, ...]:
     )
 
 
-def listing(rows, pattern="", gone="") -> ParameterList:
-    return ParameterList(pattern, len(rows), 8, dict(enumerate(rows)), gone)
+STEPS = Arrangement(columns=("norm", "g.norm", "delta"))
+"""What the pane asks for with the columns as at first, where there is room."""
+
+
+def listing(rows, pattern="", gone="", arrangement=STEPS) -> ParameterList:
+    return ParameterList(pattern, len(rows), 8, dict(enumerate(rows)), gone, arrangement=arrangement)
 
 
 class GraphHost(Host):

@@ -1,13 +1,14 @@
 from dataclasses import replace
 
 import pytest
-from pane_host import Host, full, graph, listing, parameter, stop, texts, two_nets, view
+from pane_host import STEPS, Host, full, graph, listing, parameter, stop, texts, two_nets, view
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded
 from stepdbg.protocol.messages import GetParameters
 from stepdbg.ui.messages import ParameterSelected
 from stepdbg.ui.panes.parameters import ParametersPane, changed, reached, shared_kinds
+from stepdbg.ui.panes.parameters.columns import DEFAULT
 
 
 def sentence(app) -> str:
@@ -20,7 +21,7 @@ async def test_every_column_when_there_is_room():
     async with app.run_test(size=(140, 12)):
         table = app.pane.table
         optional = ("g is", "reached", "nan/inf", "remark")
-        assert table.shown_columns == tuple(column.title for column in table.columns)
+        assert table.shown_columns == tuple(t for t in DEFAULT if t not in ("|Δw|", "Δw/w", "trend"))
         assert set(optional) <= set(table.shown_columns)
         rows = texts(table)
         words = [" ".join(row.split()) for row in rows]
@@ -68,17 +69,18 @@ async def test_asking_filtering_and_paging():
         await pilot.pause()
         page = app.pane.table.page
         count = max(2 * page, 20)
-        assert app.wanted() == [GetParameters(0, 0, count), GetParameters(0, 0, count, "bias")]
+        asked = [GetParameters(0, 0, count, "", STEPS), GetParameters(0, 0, count, "bias", STEPS)]
+        assert app.wanted()[-2:] == asked
         rows = tuple(parameter(f"l{i}.bias") for i in range(10))
-        known = listing(rows, "bias")
-        app.view = view(full(parameters=type(known)("bias", 500, 900, known.rows)))
+        known = replace(listing(rows, "bias"), total=500, everything=900)
+        app.view = view(full(parameters=known))
         await pilot.pause()
         assert "10 of" not in app.pane.border_title
         assert "500 of 900 · filter: bias" in app.pane.border_title
         app.pane.focus_content()
         await pilot.press("G")
         offset = 500 - 2 * app.pane.table.page
-        assert app.wanted()[-1] == GetParameters(0, offset, 500 - offset, "bias")
+        assert app.wanted()[-1] == GetParameters(0, offset, 500 - offset, "bias", STEPS)
 
 
 async def test_the_cursor_selects_and_follows_the_selection():
@@ -199,7 +201,7 @@ async def test_an_unknown_mark_is_not_asked_for(typed, words):
         await pilot.pause()
         assert words in sentence(app)
         assert app.wanted() == before
-        assert app.pane.table.total == 0
+        assert app.pane.table.total == 8
         app.pane.search("")
         await pilot.pause()
         assert sentence(app) == ""

@@ -102,7 +102,7 @@ class MainScreen(Screen[None]):
         """The pane in which a search is in force."""
         self._before_prompt: Widget | None = None
         self._parameters = 0
-        """How many there were when last they were counted."""
+        """How many rows of them there were when last they were counted."""
 
     def compose(self) -> ComposeResult:
         """Header, rail, status, tabs, two columns of panes, progress, prompt, footer."""
@@ -196,8 +196,9 @@ class MainScreen(Screen[None]):
         """A short list of parameters leaves its room to the values."""
         recorded = self.view.looking_at if self.view is not None else None
         listing = recorded.parameters if recorded is not None else None
-        if listing is not None and listing.everything != self._parameters:
-            self._parameters = listing.everything
+        rows = max(listing.everything, listing.total) if listing is not None else self._parameters
+        if rows != self._parameters:
+            self._parameters = rows
             self._share_rows()
 
     def _share_rows(self) -> None:

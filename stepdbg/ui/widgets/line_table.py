@@ -49,9 +49,30 @@ class LineTable(LineList[Row]):
     def __init__(self, columns: Sequence[Column[Row]], *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, header=True)
         self.columns = tuple(columns)
-        self._natural = [0 if c.optional else max(len(c.title), c.least) for c in self.columns]
+        self._natural = [self._at_first(column) for column in self.columns]
         self._widths: list[int | None] = []
-        self._laid_out_for: tuple[int, ...] = ()
+        self._laid_out_for: tuple[object, ...] = ()
+
+    def _at_first(self, column: Column[Row]) -> int:
+        return 0 if column.optional else max(fmt.columns(self.header_of(column)), column.least)
+
+    def set_columns(self, columns: Sequence[Column[Row]]) -> None:
+        """Show these columns instead; what the rows at hand need of room is found out anew."""
+        self.columns = tuple(columns)
+        self._natural = [self._at_first(column) for column in self.columns]
+        self._laid_out_for = ()
+        self.redraw()
+
+    def header_of(self, column: Column[Row]) -> str:
+        """What stands above a column."""
+        return column.title
+
+    @property
+    def possible_columns(self) -> tuple[str, ...]:
+        """Titles of the columns that there would be room for if all of them had something to say."""
+        natural = [n or fmt.columns(self.header_of(c)) for n, c in zip(self._natural, self.columns, strict=True)]
+        pairs = zip(self.columns, self._fit(self.room - 1, natural), strict=True)
+        return tuple(column.title for column, width in pairs if width is not None)
 
     def prepare(self, first: int, last: int) -> None:
         for index in range(first, last):
@@ -61,7 +82,7 @@ class LineTable(LineList[Row]):
             for at, column in enumerate(self.columns if not self.is_sentence(row) else ()):
                 needed = min(fmt.columns(column.cell(row)[0]), column.most) if at else self.name_width(row)
                 if needed:
-                    self._natural[at] = max(self._natural[at], needed, len(column.title))
+                    self._natural[at] = max(self._natural[at], needed, fmt.columns(self.header_of(column)))
         layout = (self.room, *self._natural)
         if layout != self._laid_out_for:
             self._laid_out_for = layout
@@ -113,24 +134,27 @@ class LineTable(LineList[Row]):
             elif row is not None:
                 spans.extend(self.name_spans(index, row, columns))
                 continue
-            text, role = (column.title, "") if row is None else column.cell(row)
+            text, role = (self.header_of(column), "") if row is None else column.cell(row)
             text = fmt.head(text, columns)
             spans.append((fmt.pad(text, columns, right=column.right), role))
         return spans
 
-    def _fit(self, width: int) -> list[int | None]:
-        """A width for every column that there is room for, None for the others."""
-        room = width - min(self._natural[0], self.NAME_LEAST)
+    def _fit(self, width: int, natural: Sequence[int] | None = None) -> list[int | None]:
+        """A width for every column that there is room for, None for the others. `natural`: what each would like to
+        have, if not as far as is known.
+        """
+        natural = self._natural if natural is None else natural
+        room = width - min(natural[0], self.NAME_LEAST)
         kept = [0]
         for at in sorted(range(1, len(self.columns)), key=lambda at: self.columns[at].priority):
-            needed = self._natural[at] + GAP
-            if self._natural[at] and (needed <= room or not self.columns[at].priority):
+            needed = natural[at] + GAP
+            if natural[at] and (needed <= room or not self.columns[at].priority):
                 kept.append(at)
                 room -= needed
-        others = sum(self._natural[at] + GAP for at in kept[1:])
+        others = sum(natural[at] + GAP for at in kept[1:])
         room = max(width - others, 1)
         widths: list[int | None] = [None] * len(self.columns)
         for at in kept:
-            widths[at] = self._natural[at]
-        widths[0] = room if self.fills else min(self._natural[0], room)
+            widths[at] = natural[at]
+        widths[0] = room if self.fills else min(natural[0], room)
         return widths

@@ -1,0 +1,100 @@
+"""Every tensor of the model by name: parameters, buffers, and what optimizers keep for each parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stepdbg.agent.naming import Names
+
+PARAMETER, BUFFER, STATE = "parameter", "buffer", "state"
+
+DEEPEST = 3
+"""Lists and dictionaries inside an optimizer's state are gone into so far (LBFGS keeps lists of tensors)."""
+
+LONGEST = 1000
+"""Elements of one such list or dictionary, at most."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor (or number, in an optimizer's state) under its name."""
+
+    kind: str
+    name: str
+    tensor: Tensor
+    aliases: tuple[str, ...] = ()
+    of: str = ""
+    """Name of the parameter that an optimizer keeps this for."""
+    number: bool = False
+    """Whether an optimizer keeps a plain number, of which `tensor` is a copy in 0 dimensions."""
+
+    @property
+    def place(self) -> str:
+        """Path of the module that holds it."""
+        return self.name.rpartition(".")[0] if self.kind != STATE else ""
+
+
+def parameters(names: Names) -> list[Entry]:
+    """All parameters, in the model's order; tied ones once."""
+    return [Entry(PARAMETER, p.name, p.tensor, p.aliases) for p in names.parameters]
+
+
+def buffers(names: Names) -> list[Entry]:
+    """All buffers, in the model's order."""
+    return [Entry(BUFFER, b.name, b.tensor) for b in names.named_buffers]
+
+
+def states(names: Names) -> Iterator[Entry]:
+    """What every optimizer keeps, as `optimiser.state[net.0.weight].exp_avg`, in the order in which it was made.
+
+    The state of an optimizer is often a defaultdict: nothing is looked up in it by key.
+    """
+    by_id = {id(p.tensor): p.name for p in names.parameters}
+    for title, optimizer in names.optimizers.values():
+        state = getattr(optimizer, "state", None)
+        if not isinstance(state, Mapping):
+            continue
+        for key, kept in list(state.items()):
+            of = by_id.get(id(key), "") if isinstance(key, Tensor) else ""
+            label = of or (f"{key!r}"[:40] if not isinstance(key, Tensor) else "?")
+            yield from _inside(f"{title}.state[{label}]", kept, of, DEEPEST)
+
+
+def _inside(path: str, thing: Any, of: str, depth: int) -> Iterator[Entry]:
+    if isinstance(thing, Tensor):
+        yield Entry(STATE, path, thing, (), of)
+    elif isinstance(thing, (int, float)) and not isinstance(thing, bool):
+        yield Entry(STATE, path, _copy(thing), (), of, number=True)
+    elif depth and isinstance(thing, dict):
+        for key, value in list(thing.items())[:LONGEST]:
+            yield from _inside(f"{path}.{key}", value, of, depth - 1)
+    elif depth and isinstance(thing, (list, tuple)):
+        for at, value in enumerate(list(thing)[:LONGEST]):
+            yield from _inside(f"{path}[{at}]", value, of, depth - 1)
+
+
+def _copy(number: float) -> Tensor:
+    whole = isinstance(number, int) and abs(number) < 1 << 63
+    return torch.tensor(number, dtype=torch.int64 if whole else torch.float64)
+
+
+def find(names: Names, name: str) -> Entry | None:
+    """The parameter (by any of its names), buffer or optimizer state of that name; None: there is none."""
+    for parameter in names.parameters:
+        if name == parameter.name or name in parameter.aliases:
+            return Entry(PARAMETER, parameter.name, parameter.tensor, parameter.aliases)
+    for buffer in names.named_buffers:
+        if name == buffer.name:
+            return Entry(BUFFER, buffer.name, buffer.tensor)
+    return next((entry for entry in states(names) if entry.name == name), None)
+
+
+def find_tensor(names: Names, name: str) -> Tensor | None:
+    """The tensor of that name, as `find` finds it."""
+    entry = find(names, name)
+    return entry.tensor if entry is not None else None
