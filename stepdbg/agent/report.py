@@ -23,7 +23,8 @@ from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
-from stepdbg.agent.work import NotThereError, Work
+from stepdbg.agent.values.pages import Values
+from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -31,9 +32,6 @@ from stepdbg.protocol.records import (
     ParameterRow,
     Phase,
     PhaseRun,
-    TensorStats,
-    TensorView,
-    ValuesRecord,
 )
 
 MAX_ROWS = 2000
@@ -109,7 +107,6 @@ class Report:
         self._before = before
         self._next = Remembered()
         self._marked = False
-        self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
             self._next.graphs = before.graphs
 
@@ -162,7 +159,13 @@ class Report:
         if isinstance(query, m.GetParameters):
             return self.parameters(query)
         if isinstance(query, m.GetValues):
-            return self.values(query)
+            return self.values.page(query)
+        if isinstance(query, m.SeekElement):
+            return self.values.seek(query, work)
+        if isinstance(query, m.CopyValues):
+            return self.values.copy(query)
+        if isinstance(query, m.MarkModule):
+            return self.values.mark(query)
         if isinstance(query, m.GetGraph):
             return self.graphs.page(query, work)
         if isinstance(query, m.GetGraphEdges):
@@ -273,37 +276,10 @@ class Report:
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def values(self, query: m.GetValues) -> ValuesRecord:
-        """One parameter's value and gradient."""
-        for named in self.names.parameters:
-            if query.name == named.name or query.name in named.aliases:
-                break
-        else:
-            raise NotThereError(f"no parameter is called {query.name} at this stop")
-        grad = named.tensor.grad
-        return ValuesRecord(
-            stop=self._number,
-            name=named.name,
-            value=self._view(named.tensor, query),
-            grad=None if grad is None else self._view(grad, query),
-            grad_label="none" if grad is None else self._watch.grad_label,
-        )
-
-    def _view(self, tensor: Tensor, query: m.GetValues) -> TensorView:
-        """A page of one tensor; its statistics are made once a stop, however many pages are asked for."""
-        key = (id(tensor), query.bins)
-        page = tensors.view(
-            tensor,
-            row=query.row,
-            column=query.column,
-            rows=min(query.rows, 500),
-            columns=min(query.columns, 200),
-            bins=min(query.bins, 200),
-            known=self._statistics.get(key),
-        )
-        if page.stats is not None:
-            self._statistics[key] = page.stats
-        return page
+    @cached_property
+    def values(self) -> Values:
+        """The numbers of single tensors."""
+        return Values(self._tracker, self._watch, self._names, self.stack, self._number)
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 

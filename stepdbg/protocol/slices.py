@@ -160,7 +160,9 @@ def read_index(text: str, shape: Sequence[int]) -> tuple[int, ...]:
         return ()
     items = wanted.head
     if wanted.open or any(isinstance(item, Range) for item in items):
-        raise SliceError(f"{text.strip()!r} is no index of one element: {', '.join('0' * len(shape)) or 'leave it out'}")
+        raise SliceError(
+            f"{text.strip()!r} is no index of one element: {', '.join('0' * len(shape)) or 'leave it out'}"
+        )
     axes = against(wanted, shape)
     return axes.starts
 
