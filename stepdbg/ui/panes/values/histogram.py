@@ -1,0 +1,70 @@
+"""A tensor's histogram in all the room there is, with linear or logarithmic counts. Pure functions."""
+
+from __future__ import annotations
+
+import math
+
+from stepdbg.protocol.records import TensorStats, TensorView
+from stepdbg.ui import format as fmt
+from stepdbg.ui.widgets.tensor_view import Lines, facts_line
+
+FINE = 10_000
+"""Steps in which logarithms are compared."""
+
+
+def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: bool) -> Lines:
+    """Title, bars between the smallest and the largest element, their counts at the left, the ends below.
+
+    With `log` a bar's height goes with the logarithm of its count: of 1 it is the least, of 0 there is none.
+    """
+    lines: Lines = [facts_line(title, tensor, width)]
+    stats = tensor.stats
+    if stats is None or not any(stats.histogram):
+        return [*lines, [(tensor.note or "no finite element", "muted")]]
+    highest = max(_bins(stats, width))
+    label = max(len(fmt.count(highest)), 1)
+    bins = _bins(stats, width - label - 1)
+    highest = max(bins)
+    rows = max(height - 4, 1)
+    heights = [round(FINE * _share(count, highest, log=log)) if count else 0 for count in bins]
+    drawn = fmt.histogram(heights, rows)
+    marks = {0: fmt.count(highest), rows - 1: ("1" if log else "")}
+    for at, row in enumerate(drawn):
+        lines.append([(f"{marks.get(at, '').rjust(label)} ", "muted"), (row, "name")])
+    lines.append(_axis(stats, bins, label, width))
+    lines.append([(_words(stats, len(bins), log=log), "muted")])
+    if tensor.note:
+        lines.append([(tensor.note, "muted")])
+    return lines
+
+
+def _bins(stats: TensorStats, width: int) -> list[int]:
+    """As many bars as fit; each of several columns where there are few."""
+    return fmt.rebin(stats.histogram, max(width, 1))
+
+
+def _share(count: int, highest: int, *, log: bool) -> float:
+    if not log:
+        return count / highest
+    # 1 is one step high, so that it can be seen; 10 one more.
+    return (1 + math.log10(count)) / (1 + math.log10(highest))
+
+
+def _axis(stats: TensorStats, bins: list[int], label: int, width: int) -> list[tuple[str, str]]:
+    low, high = fmt.number(stats.low), fmt.number(stats.high)
+    room = len(bins)
+    if room < len(low) + len(high) + 1:
+        return [(" " * (label + 1), ""), (fmt.head(f"{low} to {high}", max(width - label - 1, 0)), "muted")]
+    line = list(low + " " * (room - len(low) - len(high)) + high)
+    if stats.low < 0 < stats.high:
+        at = min(int((0 - stats.low) / (stats.high - stats.low) * room), room - 1)
+        if all(c == " " for c in line[max(at - 1, 0) : at + 2]):
+            line[at] = "0"
+    return [(" " * (label + 1), ""), ("".join(line), "muted")]
+
+
+def _words(stats: TensorStats, bars: int, *, log: bool) -> str:
+    finite = stats.numel - stats.nan - stats.posinf - stats.neginf
+    scale = "logarithmic counts" if log else "linear counts"
+    made = f"sampled {fmt.count(stats.sampled)} of {fmt.count(finite)}" if stats.sampled is not None else "all"
+    return f"{scale} · {made} finite elements · {bars} bars"
