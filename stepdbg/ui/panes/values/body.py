@@ -51,6 +51,7 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         super().__init__()
         self.record: ValuesRecord | None = None
         self.look = Look()
+        self.live = False
         self.origin = Origin()
         """The cell at the upper left corner."""
         self.lines: Lines = []
@@ -88,13 +89,18 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         found = {"value": record.value, "grad": record.grad, "previous": record.previous}
         return {**found, "difference": record.difference}
 
-    def show_record(self, record: ValuesRecord | None, look: Look) -> None:
-        """Show `record`; None clears. The cursor stays where it was, if it is still the same tensor."""
+    def show_record(self, record: ValuesRecord | None, look: Look, *, live: bool = False) -> None:
+        """Show `record`; None clears. The cursor stays where it was, if it is still the same tensor.
+
+        `live`: what it lacks is on its way.
+        """
+        self.live = live
         before, self.record, self.look = self.record, record, look
         same = record is not None and before is not None and (record.name, record.slice) == (before.name, before.slice)
         if not same:
             self.origin = Origin()
             self.set_reactive(ValuesBody.cell, Origin())
+        self.set_reactive(ValuesBody.cell, self.validate_cell(self.cell))
         self.lay_out()
 
     def on_resize(self) -> None:
@@ -143,11 +149,14 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
     def _join(self, blocks: list[Lines], widths: Mapping[str, int], *, over: bool) -> None:
         self.lines = [line for block in blocks for line in block] if over else beside(blocks, list(widths.values()))
 
+    def _why_none(self, record: ValuesRecord, side: str) -> str:
+        return "reading…" if self.live and side not in record.sides else why_none(record, side)
+
     def _block(self, record: ValuesRecord, side: str, width: int, height: int) -> Lines:
         """One side as a histogram or summary."""
         tensor = self.tensors(record).get(side)
         if tensor is None:
-            return tensor_lines(title(record, side), None, why_none(record, side), width)
+            return tensor_lines(title(record, side), None, self._why_none(record, side), width)
         if self.look.display == "summary":
             return summary(title(record, side), tensor, width, height)
         log = self.look.display == "log-histogram"
@@ -174,7 +183,7 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         for detail in (3, 2, 1):
             tops: dict[str, Lines] = {}
             for side, width in widths.items():
-                tensor, why = found.get(side), why_none(record, side)
+                tensor, why = found.get(side), self._why_none(record, side)
                 if tensor is not None and detail == 1:
                     tensor = replace(tensor, stats=None)
                 tops[side] = tensor_lines(title(record, side), tensor, why, width, histogram=detail == 3 and not heat)

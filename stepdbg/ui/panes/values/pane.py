@@ -86,7 +86,7 @@ class ValuesPane(RecordedPane):
             self.ask(self._first_cells())
             return None
         if record is not self.body.record or self.look is not self.body.look:
-            self.body.show_record(record, self.look)
+            self.body.show_record(record, self.look, live=self.live)
         self._ask_for_cells()
         if self._awaits_answer() or not self.live or not self._lacks(record):
             return self._said_of(record)
