@@ -143,9 +143,9 @@ def test_marking_listing_and_unmarking() -> None:
 
     async def visit(session: ThreadSession, stop: StopRecord) -> None:
         if stop.number == 1:
-            for query in (m.MarkModule(0), m.MarkModule(0, "net.rnn"), m.MarkModule(0, "net.rnn", None),
-                          m.MarkModule(0, "net.first", None), m.MarkModule(0, "net")):  # fmt: skip
-                answers += [await session.request(query)]
+            asked = (m.MarkModule(0), m.MarkModule(0, "net.rnn"), m.MarkModule(0, "net.rnn", None),
+                     m.MarkModule(0, "net.first", None), m.MarkModule(0, "net"))  # fmt: skip
+            answers.extend([await session.request(query) for query in asked])
             told.extend(
                 [
                     await refused(session, m.MarkModule(0, "net.secnd")),

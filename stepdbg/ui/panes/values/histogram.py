@@ -27,11 +27,12 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
     highest = max(bins)
     rows = max(height - 4, 1)
     heights = [round(FINE * _share(count, highest, log=log)) if count else 0 for count in bins]
-    drawn = fmt.histogram(heights, rows)
+    each = max((width - label - 1) // len(bins), 1)
+    drawn = ["".join(block * each for block in row) for row in fmt.histogram(heights, rows)]
     marks = {0: fmt.count(highest), rows - 1: ("1" if log else "")}
     for at, row in enumerate(drawn):
         lines.append([(f"{marks.get(at, '').rjust(label)} ", "muted"), (row, "name")])
-    lines.append(_axis(stats, bins, label, width))
+    lines.append(_axis(stats, len(bins) * each, label, width))
     lines.append([(_words(stats, len(bins), log=log), "muted")])
     if tensor.note:
         lines.append([(tensor.note, "muted")])
@@ -39,7 +40,7 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
 
 
 def _bins(stats: TensorStats, width: int) -> list[int]:
-    """As many bars as fit; each of several columns where there are few."""
+    """As many bars as fit."""
     return fmt.rebin(stats.histogram, max(width, 1))
 
 
@@ -50,9 +51,8 @@ def _share(count: int, highest: int, *, log: bool) -> float:
     return (1 + math.log10(count)) / (1 + math.log10(highest))
 
 
-def _axis(stats: TensorStats, bins: list[int], label: int, width: int) -> list[tuple[str, str]]:
+def _axis(stats: TensorStats, room: int, label: int, width: int) -> list[tuple[str, str]]:
     low, high = fmt.number(stats.low), fmt.number(stats.high)
-    room = len(bins)
     if room < len(low) + len(high) + 1:
         return [(" " * (label + 1), ""), (fmt.head(f"{low} to {high}", max(width - label - 1, 0)), "muted")]
     line = list(low + " " * (room - len(low) - len(high)) + high)
@@ -66,5 +66,9 @@ def _axis(stats: TensorStats, bins: list[int], label: int, width: int) -> list[t
 def _words(stats: TensorStats, bars: int, *, log: bool) -> str:
     finite = stats.numel - stats.nan - stats.posinf - stats.neginf
     scale = "logarithmic counts" if log else "linear counts"
-    made = f"sampled {fmt.count(stats.sampled)} of {fmt.count(finite)}" if stats.sampled is not None else "all"
+    made = (
+        f"sampled {fmt.count(stats.sampled)} of {fmt.count(finite)}"
+        if stats.sampled is not None
+        else f"all {fmt.count(finite)}"
+    )
     return f"{scale} · {made} finite elements · {bars} bars"

@@ -11,7 +11,8 @@ from stepdbg.ui.panes.values.look import Origin
 from stepdbg.ui.widgets.line_list import Span
 from stepdbg.ui.widgets.tensor_view import GAP, Lines
 
-NOT_FINITE = ("nan", "inf", "-inf")
+PLAIN = ("nan", "inf", "-inf", "True", "False")
+"""What has no digits."""
 CURSOR = "cell"
 """Role of the cell with the cursor."""
 
@@ -35,7 +36,7 @@ def aligned(cells: Cells, precision: int) -> Cells:
 
 def rounded(text: str, precision: int) -> str:
     """One number with so many significant digits: "0.0123", "1.23e−5"."""
-    if text in NOT_FINITE or not any(c in text for c in ".e"):
+    if text in PLAIN or not any(c in text for c in ".e"):
         return text.replace("-", fmt.MINUS)
     mantissa, e, exponent = f"{float(text):.{precision}g}".partition("e")
     return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", fmt.MINUS)
@@ -61,7 +62,7 @@ def _on_points(cells: list[list[str]]) -> Cells:
 
 
 def _split(text: str) -> tuple[str, str]:
-    at = next((i for i, c in enumerate(text) if c in ".e"), len(text))
+    at = next((i for i, c in enumerate(text) if c in ".e"), len(text)) if text not in PLAIN else len(text)
     return text[:at], text[at:]
 
 
