@@ -81,6 +81,8 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         chosen = self.look.sides(self.size.width - 2)
         if record is not None and record.grad_label == "no" and len(chosen) > 1:
             chosen = tuple(side for side in chosen if side != "grad")  # it takes none: nothing to say of it
+        if record is not None and record.previous is None and "previous" in record.sides:
+            chosen = tuple(side for side in chosen if side != "difference" or "previous" not in chosen)  # said once
         return chosen
 
     @staticmethod

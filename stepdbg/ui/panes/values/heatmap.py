@@ -68,7 +68,7 @@ def scale_of(tensor: TensorView, *, colour: bool) -> Scale:
 
 
 def legend(scale: Scale, width: int) -> Lines:
-    """What the colours mean, in one line, or in two where there is no room."""
+    """What the colours mean, in one line; with words where there is room for them."""
     low, high = fmt.number(-scale.limit), fmt.number(scale.limit)
     line: list[Span] = [(f"{low} ", "muted")]
     line += [scale.cell(level) for level in range(-LEVELS, LEVELS + 1)]

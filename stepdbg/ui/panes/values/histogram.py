@@ -6,7 +6,7 @@ import math
 
 from stepdbg.protocol.records import TensorStats, TensorView
 from stepdbg.ui import format as fmt
-from stepdbg.ui.widgets.tensor_view import Lines, facts_line
+from stepdbg.ui.widgets.tensor_view import Lines, facts_line, wrapped
 
 FINE = 10_000
 """Steps in which logarithms are compared."""
@@ -25,7 +25,9 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
     label = max(len(fmt.count(highest)), 1)
     bins = _bins(stats, width - label - 1)
     highest = max(bins)
-    rows = max(height - 4, 1)
+    told = [_words(stats, log=log), *([tensor.note] if tensor.note else [])]
+    words: Lines = [[(line, "muted")] for text in told for line in wrapped(text, width)]
+    rows = max(height - len(words) - 2, 1)
     heights = [round(FINE * _share(count, highest, log=log)) if count else 0 for count in bins]
     each = max((width - label - 1) // len(bins), 1)
     drawn = ["".join(block * each for block in row) for row in fmt.histogram(heights, rows)]
@@ -33,10 +35,7 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
     for at, row in enumerate(drawn):
         lines.append([(f"{marks.get(at, '').rjust(label)} ", "muted"), (row, "name")])
     lines.append(_axis(stats, len(bins) * each, label, width))
-    lines.append([(_words(stats, len(bins), log=log), "muted")])
-    if tensor.note:
-        lines.append([(tensor.note, "muted")])
-    return lines
+    return [*lines, *words]
 
 
 def _bins(stats: TensorStats, width: int) -> list[int]:
@@ -63,7 +62,7 @@ def _axis(stats: TensorStats, room: int, label: int, width: int) -> list[tuple[s
     return [(" " * (label + 1), ""), ("".join(line), "muted")]
 
 
-def _words(stats: TensorStats, bars: int, *, log: bool) -> str:
+def _words(stats: TensorStats, *, log: bool) -> str:
     finite = stats.numel - stats.nan - stats.posinf - stats.neginf
     scale = "logarithmic counts" if log else "linear counts"
     made = (
@@ -71,4 +70,4 @@ def _words(stats: TensorStats, bars: int, *, log: bool) -> str:
         if stats.sampled is not None
         else f"all {fmt.count(finite)}"
     )
-    return f"{scale} · {made} finite elements · {bars} bars"
+    return f"{scale} · {made} finite"

@@ -19,7 +19,7 @@ LEFT_OUT_FIRST = ("previous", "grad", "difference")
 
 GAP = 3
 """Columns between two sides: a rule with a blank on each side."""
-LEAST = 24
+LEAST = 22
 """Columns that one of three or four sides needs."""
 SIDE_BY_SIDE = 60
 """Columns from which two sides stand beside each other."""
