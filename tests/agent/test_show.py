@@ -294,6 +294,34 @@ def test_reading_a_parametrized_weight_is_refused() -> None:
     assert len(results[0]) == len(bare)
 
 
+def test_paths_through_objects_run_nothing() -> None:
+    read: list[str] = []
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.net = nn.Sequential(spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 1))
+            self.nets = {"one": [self.net]}
+
+        @property
+        def lr(self) -> float:
+            read.append("lr")
+            return 0.5
+
+        def train(self) -> None:
+            self.net(torch.ones(1, 4)).sum().backward()
+
+    refused, weight, same, lr, none = shown(
+        "self.net[0].weight", "self.net[1].weight", "self.nets['one'][0][-1].weight.T", "self.lr", "self.nothing",
+        at=1, run=lambda: Trainer().train(),
+    )  # fmt: skip
+    assert isinstance(refused, str)
+    assert refused.startswith("self.net[0].weight is computed each time it is read")
+    assert numbers(weight) == [list(row) for row in zip(*numbers(same), strict=True)]
+    assert isinstance(lr, ValuesRecord)
+    assert (lr.note, read) == ("0.5", ["lr"])
+    assert none == "self.nothing: AttributeError: 'Trainer' object has no attribute 'nothing'"
+
+
 def test_no_warning_is_shown_and_none_is_used_up(capsys: pytest.CaptureFixture[str]) -> None:
     def loop() -> None:
         x = torch.ones(2, requires_grad=True) * 2

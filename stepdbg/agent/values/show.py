@@ -139,13 +139,21 @@ def _constant(node: ast.AST) -> Any:
 
 
 def _attribute(owner: Any, name: str) -> Any:
-    if not isinstance(owner, Module):
+    """What is kept under that name in the dictionaries of a module or of an instance, found without running code."""
+    kind: Any = type(owner)
+    if owner is _UNKNOWN or kind.__getattribute__ is not object.__getattribute__:
         return _UNKNOWN
-    own = owner.__dict__
-    for place in ("_parameters", "_buffers", "_modules"):
-        if name in own.get(place, {}):
-            return own[place][name]
-    return _UNKNOWN
+    try:
+        own = object.__getattribute__(owner, "__dict__")
+    except AttributeError:
+        return _UNKNOWN
+    if isinstance(owner, Module):
+        for place in ("_parameters", "_buffers", "_modules"):
+            if name in own.get(place, {}):
+                return own[place][name]
+    if any(name in vars(base) for base in kind.__mro__):
+        return _UNKNOWN  # a property, or a class's own: Python's rules decide
+    return own.get(name, _UNKNOWN) if type(own) is dict else _UNKNOWN
 
 
 def _item(owner: Any, key: Any) -> Any:

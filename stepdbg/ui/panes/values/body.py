@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 from rich.style import Style
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -267,9 +266,6 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         """Move it to the first row (-1) or the last (1)."""
         rows = self.tensor.rows if self.tensor is not None else 0
         self.cell = Origin(0 if direction < 0 else rows, self.cell.column)
-
-    def on_click(self, event: events.Click) -> None:
-        """The base class's rows are none here."""
 
     def on_mouse_scroll_down(self) -> None:
         self.action_cells(1, 0)
