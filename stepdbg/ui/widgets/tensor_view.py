@@ -101,6 +101,8 @@ def beside(blocks: list[Lines], widths: list[int]) -> Lines:
 
 def crop(line: list[Span], width: int) -> list[Span]:
     """`line` in at most `width` columns."""
+    if sum(fmt.columns(text) for text, _role in line) <= width:
+        return line
     result: list[Span] = []
     for text, role in line:
         if width <= 0:

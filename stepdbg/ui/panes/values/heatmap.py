@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stepdbg.protocol.records import TensorView
 from stepdbg.protocol.slices import Axes
@@ -92,13 +93,34 @@ def grid(tensor: TensorView, axes: Axes, origin: Origin, cell: Origin, across: i
     label_width = max(len(label) for label in labels)
     columns = range(origin.column, min(origin.column + across, tensor.columns))
     lines: Lines = [[(" " * (label_width + 1), ""), (_ticks(columns, axes.first_column), "guide")]]
+    page, table = _levels(tensor.cells, scale), {level: scale.cell(level) for level in range(-LEVELS, LEVELS + 1)}
     for row, label in zip(rows, labels, strict=True):
         line: list[Span] = [(f"{label.rjust(label_width)} ", "guide")]
+        down = row - tensor.row
+        found = page[down] if 0 <= down < len(page) else ()
         for column in columns:
+            right = column - tensor.column
+            level = found[right] if 0 <= right < len(found) else None
             here = (row, column) == (cell.row, cell.column)
-            line.append(_cell(tensor, row, column, scale, here))
+            if isinstance(level, int):
+                line.append(scale.cell(level, cursor=True) if here else table[level])
+            else:
+                line.append((level or "… ", CURSOR if here else "bad" if level else "muted"))
         lines.append(line)
     return lines
+
+
+@lru_cache(maxsize=16)
+def _levels(cells: tuple[tuple[str, ...], ...], scale: Scale) -> tuple[tuple[int | str, ...], ...]:
+    """The level of each cell; its text where it is not finite."""
+    return tuple(tuple(_level(text, scale) for text in line) for line in cells)
+
+
+def _level(text: str, scale: Scale) -> int | str:
+    value = _number(text)
+    if math.isfinite(value):
+        return scale.level(value)
+    return f"{fmt.MINUS if value < 0 else ' '}{'✕' if math.isnan(value) else '∞'}"
 
 
 def _ticks(columns: range, first: int) -> str:
@@ -108,17 +130,6 @@ def _ticks(columns: range, first: int) -> str:
         if (first + column) % TICKS == 0 and len(text) <= at * CELL and at * CELL + len(label) <= len(columns) * CELL:
             text = text.ljust(at * CELL) + label
     return text
-
-
-def _cell(tensor: TensorView, row: int, column: int, scale: Scale, cursor: bool) -> Span:
-    down, right = row - tensor.row, column - tensor.column
-    if not (0 <= down < len(tensor.cells) and 0 <= right < len(tensor.cells[down])):
-        return "… ", "muted"
-    value = _number(tensor.cells[down][right])
-    if not math.isfinite(value):
-        mark = "✕" if math.isnan(value) else "∞"
-        return f"{fmt.MINUS if value < 0 else ' '}{mark}", CURSOR if cursor else "bad"
-    return scale.cell(scale.level(value), cursor=cursor)
 
 
 def _number(text: str) -> float:

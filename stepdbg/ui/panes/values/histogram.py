@@ -21,9 +21,11 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
     stats = tensor.stats
     if stats is None or not any(stats.histogram):
         return [*lines, [(tensor.note or "no finite element", "muted")]]
-    highest = max(_bins(stats, width))
-    label = max(len(fmt.count(highest)), 1)
-    bins = _bins(stats, width - label - 1)
+    label, bins = 1, list(stats.histogram)
+    for _ in range(2):  # fewer bars have larger counts
+        bins = fmt.rebin(stats.histogram, max(width - label - 1, 1))
+        label = max(label, len(fmt.count(max(bins))))
+    bins = fmt.rebin(stats.histogram, max(width - label - 1, 1))
     highest = max(bins)
     told = [_words(stats, log=log), *([tensor.note] if tensor.note else [])]
     words: Lines = [[(line, "muted")] for text in told for line in wrapped(text, width)]
@@ -36,11 +38,6 @@ def histogram(title: str, tensor: TensorView, width: int, height: int, *, log: b
         lines.append([(f"{marks.get(at, '').rjust(label)} ", "muted"), (row, "name")])
     lines.append(_axis(stats, len(bins) * each, label, width))
     return [*lines, *words]
-
-
-def _bins(stats: TensorStats, width: int) -> list[int]:
-    """As many bars as fit."""
-    return fmt.rebin(stats.histogram, max(width, 1))
 
 
 def _share(count: int, highest: int, *, log: bool) -> float:
