@@ -211,12 +211,12 @@ def _look(module: int, first: int, last: int, args: tuple[Any, ...], kwargs: Map
     with torch._C.DisableTorchFunction():
         took = []
         for value in (*args, *kwargs.values()):
-            for tensor in _tensors(value):
+            for tensor in tensors_in(value):
                 address = storage_of(tensor)
                 if address:
                     took.append(-address if tensor.is_leaf else address)
         put_out, outputs = UNKNOWN, []
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             if not tensor.requires_grad:
                 put_out = put_out or WITHOUT
                 continue
@@ -236,7 +236,7 @@ def storage_of(tensor: Tensor) -> int:
         return 0
 
 
-def _tensors(value: Any, depth: int = 2) -> Iterator[Tensor]:
+def tensors_in(value: Any, depth: int = 2) -> Iterator[Tensor]:
     """The tensors in `value`, two containers deep, past everything that a class of the script's may override."""
     kind = type(value)
     if issubclass(kind, Tensor):
@@ -256,4 +256,4 @@ def _tensors(value: Any, depth: int = 2) -> Iterator[Tensor]:
     else:
         return
     for item in items:
-        yield from _tensors(item, depth - 1)
+        yield from tensors_in(item, depth - 1)

@@ -11,27 +11,22 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
-from torch import Tensor
-
-from stepdbg.agent import memory, naming, sources, tensors
+from stepdbg.agent import memory, naming, sources
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
-from stepdbg.agent.parameters import entries
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Active, Tracker
-from stepdbg.agent.work import NotThereError, Work
+from stepdbg.agent.values.pages import Values
+from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
     MemoryRecord,
     Phase,
     PhaseRun,
-    TensorStats,
-    TensorView,
-    ValuesRecord,
 )
 
 
@@ -84,7 +79,6 @@ class Report:
         self._names = _Named(tracker, stack, optimizers)
         self._before = before
         self._next = Remembered()
-        self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
             self._next.graphs = before.graphs
 
@@ -134,7 +128,13 @@ class Report:
         if isinstance(query, m.GetParameters):
             return self.parameters.page(query, self._number, work, returned=not self.stack)
         if isinstance(query, m.GetValues):
-            return self.values(query)
+            return self.values.page(query)
+        if isinstance(query, m.SeekElement):
+            return self.values.seek(query, work)
+        if isinstance(query, m.CopyValues):
+            return self.values.copy(query)
+        if isinstance(query, m.MarkModule):
+            return self.values.mark(query)
         if isinstance(query, m.GetGraph):
             return self.graphs.page(query, work)
         if isinstance(query, m.GetGraphEdges):
@@ -157,35 +157,10 @@ class Report:
 
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def values(self, query: m.GetValues) -> ValuesRecord:
-        """The value and gradient of a parameter, or the value of a buffer or of what an optimizer keeps."""
-        entry = entries.find(self.names, query.name)
-        if entry is None:
-            raise NotThereError(f"no parameter is called {query.name} at this stop")
-        grad = entry.tensor.grad if entry.kind == entries.PARAMETER else None
-        return ValuesRecord(
-            stop=self._number,
-            name=query.name if query.name not in entry.aliases else entry.name,
-            value=self._view(entry.tensor, query),
-            grad=None if grad is None else self._view(grad, query),
-            grad_label="none" if grad is None else self._watch.grad_label,
-        )
-
-    def _view(self, tensor: Tensor, query: m.GetValues) -> TensorView:
-        """A page of one tensor; its statistics are made once a stop, however many pages are asked for."""
-        key = (id(tensor), query.bins)
-        page = tensors.view(
-            tensor,
-            row=query.row,
-            column=query.column,
-            rows=min(query.rows, 500),
-            columns=min(query.columns, 200),
-            bins=min(query.bins, 200),
-            known=self._statistics.get(key),
-        )
-        if page.stats is not None:
-            self._statistics[key] = page.stats
-        return page
+    @cached_property
+    def values(self) -> Values:
+        """The numbers of single tensors."""
+        return Values(self._tracker, self._watch, self._names, self.stack, self._number)
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -354,7 +354,7 @@ class Tracker:
         own = Tracker
         entering = (own.enter, own.enter_module, own.enter_custom)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
-        inside = self.calls.entry_points()
+        inside = (*self.calls.entry_points(), *self.watched.outputs.entry_points())
         return (*entering, *leaving, own.look, own.raised_free, *own._of_free_runs(), *inside)
 
     @staticmethod
@@ -388,6 +388,7 @@ class Tracker:
     def _new_iteration(self) -> None:
         """Forget the module calls of the iteration before the last: no graph at hand was made by them."""
         self._iteration = self.loop.iteration
+        self.watched.outputs.clear()
         spans, oldest = self.spans, self._iteration_began_at
         self.calls.new_iteration(self._iteration, oldest)
         while spans and spans[0][1] <= oldest:

@@ -1,4 +1,4 @@
-"""What is recorded about graphs beyond what is there to be read, because the user asked: gradients, and stacks."""
+"""What is recorded beyond what is there to be read, because the user asked: gradients, stacks, outputs of modules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stepdbg.agent.deep import LookedAt, nodes_behind
 from stepdbg.agent.flows import Backward, Flows, Hooks, root_nodes
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.stacks import Stacks
+from stepdbg.agent.values.outputs import Outputs
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import Watching
 
@@ -24,6 +25,7 @@ class Watched:
     def __init__(self) -> None:
         self.flows = Flows()
         self.stacks = Stacks()
+        self.outputs = Outputs()
         self._hooks: list[Hooks] = []
 
     def set(self, query: m.SetWatching) -> Watching:
@@ -42,6 +44,7 @@ class Watched:
 
     def runs_free(self) -> None:
         """A free run begins: it pays for nothing."""
+        self.outputs.clear()
         self.stacks.free(True)
 
     def ran_free(self, number: int) -> None:
@@ -53,6 +56,8 @@ class Watched:
         """Switch off and leave nothing behind."""
         self.flows.on = False
         self.stacks.set(False)
+        self.outputs.clear()
+        self.outputs.by_id.clear()
         while self._hooks:
             self._hooks.pop().take_out()
 

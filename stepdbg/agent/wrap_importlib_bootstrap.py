@@ -120,6 +120,8 @@ def module_call(
     grad_enabled = tracker.grad_enabled
     recomputing = tracker.backward_threads
     note = tracker.calls.note
+    outputs = tracker.watched.outputs
+    marked = outputs.by_id
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
@@ -152,6 +154,8 @@ def module_call(
                 spans.append((first, last, id(self)))
             if not recomputing:  # what a checkpoint calls again in backward is no call of the loop's
                 note(id(self), grad, first, last, args, kwargs, result)
+                if marked and id(self) in marked:
+                    outputs.note(tracker, self, result)
         except BaseException as error:
             _forget_this_frame(error)
             if active is not None:

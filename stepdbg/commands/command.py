@@ -42,6 +42,28 @@ class ParameterHost(Protocol):
         """Group by module, or not; None: the other of the two."""
 
 
+class ValuesHost(Protocol):
+    """What a command can ask of the app about single tensors. Each call returns at once."""
+
+    def show(self, expression: str) -> None:
+        """Show what `expression` gives instead of the selected parameter; "-" or empty: the parameter again."""
+
+    def slice(self, text: str) -> None:
+        """Show that part; empty: the whole."""
+
+    def display(self, display: str) -> None:
+        """Show numbers, a heatmap, …; empty: the next of them."""
+
+    def precision(self, digits: int) -> None:
+        """Show so many significant digits."""
+
+    def go_to(self, place: str) -> None:
+        """Put the cursor on an element: an index, or "max", "min", "nan", and of which side."""
+
+    def mark(self, module: str, *, on: bool) -> None:
+        """Keep what that module puts out, or no longer; empty: say which are kept."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -52,6 +74,10 @@ class Host(Protocol):
     @property
     def parameters(self) -> ParameterHost:
         """What can be done with the parameter pane."""
+
+    @property
+    def values(self) -> ValuesHost:
+        """What can be done with single tensors."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -15,6 +15,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 
 
 class Action(str, Enum):
@@ -153,7 +154,12 @@ class GetParameters:
 
 @dataclass(frozen=True)
 class GetValues:
-    """One parameter's numbers: statistics (a few passes over value and grad) and a page of cells."""
+    """One tensor's numbers: statistics (a few passes over each side that is asked for) and a page of cells.
+
+    `name` is that of a parameter, "net.2 output" for what a marked module put out last ("net.2 output #1": at its
+    first call of this iteration), or "=" and an expression in the variables of the stopped frame. An expression is
+    evaluated once a stop; its value is kept until the script goes on, or another one is asked for.
+    """
 
     RESULT: ClassVar[type[Any]] = ValuesRecord
     id: int
@@ -162,7 +168,50 @@ class GetValues:
     column: int = 0
     rows: int = 20
     columns: int = 8
-    bins: int = 24
+    bins: int = 96
+    slice: str = ""
+    """See `protocol.slices`."""
+    sides: tuple[str, ...] = ("value", "grad")
+    """Of `SIDES`: only these are read."""
+    again: bool = False
+    """Evaluate an expression once more, although its value is at hand."""
+
+
+@dataclass(frozen=True)
+class SeekElement:
+    """Where the largest or smallest finite element is, or the first one that is not finite. One pass over the data."""
+
+    RESULT: ClassVar[type[Any]] = ElementFound
+    id: int
+    name: str
+    """As in GetValues."""
+    what: str
+    """"max", "min" or "nan" (the first NaN or Inf); complex numbers by their absolute value."""
+    slice: str = ""
+    side: str = "value"
+
+
+@dataclass(frozen=True)
+class CopyValues:
+    """A tensor (or slice) as Python text, at most 10,000 elements of it."""
+
+    RESULT: ClassVar[type[Any]] = PythonText
+    id: int
+    name: str
+    slice: str = ""
+    side: str = "value"
+
+
+@dataclass(frozen=True)
+class MarkModule:
+    """Keep what a module puts out, from its next call on, until the iteration ends; or no longer."""
+
+    RESULT: ClassVar[type[Any]] = MarkedModules
+    id: int
+    module: str = ""
+    """Its path, "net.2"; empty: only say which are marked."""
+    on: bool | None = True
+    """None: mark it if it is not marked, else unmark it."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +280,7 @@ class GetSource:
 
 Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
+    | SeekElement | CopyValues | MarkModule
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

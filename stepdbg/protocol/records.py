@@ -282,7 +282,10 @@ class ParameterPage:
 
 @dataclass(frozen=True)
 class TensorView:
-    """A tensor's numbers as a page of rows and columns: the last dimension runs across, all others run down."""
+    """A tensor's numbers as a page of rows and columns: the last dimension runs across, all others run down.
+
+    Where a slice was asked for, statistics, rows, columns and cells are about that part only.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -291,27 +294,45 @@ class TensorView:
     stats: TensorStats | None
     rows: int
     columns: int
-    """Of the whole, once flattened to two dimensions; 1 × 1 for a single number."""
+    """Of the whole (or of the slice), once flattened to two dimensions; 1 × 1 for a single number."""
     row: int
     column: int
     """Where this page starts."""
     cells: tuple[tuple[str, ...], ...]
-    """Numbers as text, `%.4g` for floats, whole for integers, True/False for booleans."""
+    """Numbers as text that reads back as the same number: `repr` of what `.item()` gives, "nan", "inf", "-inf"."""
     note: str = ""
-    """Why numbers or statistics are missing, in words."""
+    """Why numbers or statistics are missing, in words; or what is shown instead ("dequantized")."""
+    indexed: tuple[int, ...] | None = None
+    """The shape that indices and slices count in, where that is not `shape`: of the local shard, for one."""
 
 
 @dataclass(frozen=True)
 class ValuesRecord:
-    """One parameter's value and gradient, side by side."""
+    """One tensor: a parameter, what an expression gives, or the output of a marked module; and what belongs to it."""
 
     stop: int
     name: str
+    """As asked for."""
     value: TensorView | None
     grad: TensorView | None
     grad_label: str
-    """As in ParameterRow; "none" when there is no gradient."""
+    """As in ParameterRow; "none" when there is no gradient, "no" for a tensor that takes none."""
     note: str = ""
+    """Why there is no value, or what an expression gave that is no tensor; or a remark."""
+    slice: str = ""
+    """As asked for; empty: the whole."""
+    sides: tuple[str, ...] = ("value", "grad")
+    """What was asked for, of `SIDES`."""
+    previous: TensorView | None = None
+    """What the value was before the optimizer's last step that was stepped through."""
+    difference: TensorView | None = None
+    """Value minus previous value, in the value's dtype (float32 for narrower ones, int64 for whole numbers)."""
+    previous_note: str = ""
+    """Why there is no previous value, else since when: "before the step of iteration 2"."""
+
+
+SIDES = ("value", "grad", "previous", "difference")
+"""What `ValuesRecord` can have side by side."""
 
 
 @dataclass(frozen=True)

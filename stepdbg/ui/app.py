@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import gc
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -30,6 +29,7 @@ from stepdbg.ui.messages import (
     CopyPath,
     ParameterSelected,
     ParametersMarked,
+    ValuesMessage,
     Wanted,
     WatchGradients,
 )
@@ -46,7 +46,8 @@ from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
-from stepdbg.ui.theme import DARK, LIGHT
+from stepdbg.ui.theme import DARK, LIGHT, choose_theme
+from stepdbg.ui.values import ValuesCommands
 
 AHEAD = frozenset({"next", "iteration"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
@@ -68,6 +69,7 @@ class StepdbgApp(App[Exited | None]):
     view: reactive[View | None] = reactive(None, repaint=False)
     selected: reactive[str] = reactive("", repaint=False)
     marked: reactive[frozenset[str]] = reactive(frozenset(), repaint=False)
+    element: reactive[tuple[int, ...]] = reactive((), repaint=False)  # of the selected parameter; () for none
 
     def __init__(self, session: Session, config: UiConfig | None = None) -> None:
         super().__init__()
@@ -77,6 +79,7 @@ class StepdbgApp(App[Exited | None]):
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
         self.parameters = ParameterCommands(self)
+        self.values = ValuesCommands(self, self._ask_session)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -220,7 +223,12 @@ class StepdbgApp(App[Exited | None]):
 
     @on(ParameterSelected)
     def _selected(self, event: ParameterSelected) -> None:
-        self.selected = event.name
+        if event.name != self.selected:
+            self.selected, self.element = event.name, ()
+
+    @on(ValuesMessage)
+    def _values_message(self, event: ValuesMessage) -> None:
+        self.values.take(event)
 
     @on(ParametersMarked)
     def _marked(self, event: ParametersMarked) -> None:
@@ -392,11 +400,4 @@ class StepdbgApp(App[Exited | None]):
 
     def switch_theme(self, name: str) -> None:
         """Use that theme; empty: light after dark and the other way round."""
-        if not name:
-            self.theme = LIGHT.name if self.current_theme.dark else DARK.name
-        elif name in self.available_themes:
-            self.theme = name
-        else:
-            near = difflib.get_close_matches(name, self.available_themes, n=1, cutoff=0.3)
-            hint = f": did you mean {near[0]}?" if near else ""
-            self.notify(f"no theme {name!r}{hint}", severity="warning", markup=False)
+        choose_theme(self, name)

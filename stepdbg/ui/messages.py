@@ -60,6 +60,39 @@ class WatchGradients(Message):
         self.on = on
 
 
+class ValuesMessage(Message):
+    """What the values pane (or the graph pane, of a module) wants: `ui.values.ValuesCommands` does it."""
+
+
+class ElementSelected(ValuesMessage):
+    """The user moved the cursor to the element `index` of the tensor `name`, as `GetValues` names it."""
+
+    def __init__(self, name: str, index: tuple[int, ...]) -> None:
+        super().__init__()
+        self.name = name
+        self.index = index
+
+
+class ElementSought(ValuesMessage):
+    """The cursor is to go to the "max", "min" or "nan" (first NaN or Inf) of what is shown."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+
+class TensorCopied(ValuesMessage):
+    """What is shown is wanted in the clipboard as Python."""
+
+
+class ModuleMarked(ValuesMessage):
+    """What the module of that path puts out is to be kept, or no longer."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__()
+        self.module = module
+
+
 class ConsoleInput(Message):
     """The user typed a line (or a control key) for the script's standard input."""
 

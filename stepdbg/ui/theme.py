@@ -7,6 +7,10 @@ least 4.5 : 1 on their background (WCAG 2 level AA), and a glyph or word always 
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
+from textual.app import App
 from textual.theme import Theme
 
 DARK = Theme(
@@ -70,3 +74,15 @@ LIGHT = Theme(
         "input-selection-background": "#00607a 30%",
     },
 )
+
+
+def choose_theme(app: App[Any], name: str) -> None:
+    """Use the theme of that name; empty: light after dark and the other way round. A wrong name is said in one line."""
+    if not name:
+        app.theme = LIGHT.name if app.current_theme.dark else DARK.name
+    elif name in app.available_themes:
+        app.theme = name
+    else:
+        near = difflib.get_close_matches(name, app.available_themes, n=1, cutoff=0.3)
+        hint = f": did you mean {near[0]}?" if near else ""
+        app.notify(f"no theme {name!r}{hint}", severity="warning", markup=False)

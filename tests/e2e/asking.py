@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from stepdbg.launch.interpreter import Interpreter
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
-from stepdbg.protocol.records import ParameterPage, StopReason, StopRecord
+from stepdbg.protocol.records import SIDES, ParameterPage, StopReason, StopRecord
 
 STEPS = 40
 """Stops at which everything is asked; then the script runs free to its end."""
@@ -108,10 +109,40 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     parameters = asked.parameters.get(stop.number)
     for row in parameters.rows[:4] if parameters else ():
         await _one(session, m.GetValues(0, row.name), stop, asked)
+    await _ask_values(session, stop, asked)
     graph = asked.graphs.get(stop.number)
     if graph is not None and graph.recorded_at is not None:
         names = [row.name for row in parameters.rows] if parameters else []
         await _ask_graphs(session, stop, asked, graph, names)
+
+
+EXPRESSIONS = ("__import__('torch').rand(3)", "__import__('random').random()", "[v for v in list(locals().values())]",
+               "net", "x", "loss", "nothing at all")  # fmt: skip
+"""Some of them draw random numbers: the run must not miss them."""
+REFUSALS = re.compile(r"(?!(\w+(Error|Exception)|KeyboardInterrupt|SystemExit): )")
+"""What is said of a thing that is not there; of a failure of ours its class is told first."""
+
+
+async def _ask_values(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
+    """Single elements, text, expressions and outputs of modules: some of it is refused, in words."""
+    number = stop.number
+    parameters, graph = asked.parameters.get(number), asked.graphs.get(number)
+    rows = parameters.rows[:2] if parameters else ()
+    modules = [row.name for row in (graph.rows if graph is not None else ()) if row.kind == "module"][:3]
+    queries: list[m.Query] = [m.GetValues(0, f"={_turn(EXPRESSIONS, number + i)}", again=True) for i in range(3)]
+    for row in rows:
+        queries += [m.SeekElement(0, row.name, _turn(("max", "min", "nan"), number)), m.CopyValues(0, row.name)]
+        queries += [m.GetValues(0, row.name, slice="0, ...", sides=SIDES), m.GetValues(0, row.name, slice="...")]
+    for name in modules:
+        queries += [m.MarkModule(0, name), m.GetValues(0, f"{name} output"), m.GetValues(0, f"={name} output #1")]
+    for query in queries:
+        try:
+            await session.request(query)
+        except SessionClosedError as error:
+            raise AssertionError(f"stop {number}: {query}: {error}") from None
+        except Exception as error:
+            if not REFUSALS.match(str(error)):
+                asked.failures.append(f"stop {number}: {query}: {error}")
 
 
 _LENSES = [Lens(view=view, base=base) for view in (GraphView.RAW, GraphView.MODULES) for base in (0, 1, 2)]

@@ -73,6 +73,18 @@ class Host(App):
     def on_watch_gradients(self, message):
         self.said.append(message)
 
+    def on_element_selected(self, message):
+        self.said.append(message)
+
+    def on_element_sought(self, message):
+        self.said.append(message)
+
+    def on_tensor_copied(self, message):
+        self.said.append(message)
+
+    def on_module_marked(self, message):
+        self.said.append(message)
+
     def on_console_input(self, message):
         self.said.append(message)
 

@@ -22,17 +22,18 @@ from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.graph.picker import GraphPicker
+from stepdbg.ui.panes.graph.tree import GraphTreeList
 from stepdbg.ui.panes.pane import Pane
 from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.panes.values import ValuesBody, ValuesPane
+from stepdbg.ui.panes.values.look import CHOICES, DISPLAYS, Origin
 from stepdbg.ui.screens.help import HelpScreen
 from stepdbg.ui.screens.main import MainScreen
 from stepdbg.ui.widgets.line_list import LineList
 from stepdbg.ui.widgets.line_tree import LineTree
 from stepdbg.ui.widgets.source_view import SourceView
-from stepdbg.ui.widgets.tensor_view import Origin
 from stepdbg.ui.widgets.terminal_view import TerminalView
 
 DEMOS = {
@@ -56,7 +57,9 @@ BINDERS: tuple[Any, ...] = (
     LineTree,
     GraphPane,
     GraphPicker,
+    GraphTreeList,
     ValuesBody,
+    ValuesPane,
     SourceView,
     RailPane,
     TerminalView,
@@ -324,6 +327,11 @@ async def graph_jumps(driver: Driver, pane: GraphPane) -> None:
     parent = tree.row_at_cursor
     assert parent is not None
     assert parent.index < leaf.index <= parent.index + parent.rows_below
+    for _ in range(2):
+        await driver.press("m")
+        await driver.settled()
+        if parent.kind == "module":
+            assert driver.told(m.MarkModule)[-1] == m.MarkModule(0, parent.name, None)
     await driver.press("backspace")
     await shown(driver, pane)
     assert tree.row_at_cursor is not None
@@ -371,7 +379,7 @@ async def values_keys(driver: Driver) -> None:
     assert isinstance(pane, ValuesPane)
     body = pane.body
     await driver.until(lambda: body.record is not None and body.record.name == name, "its values are there")
-    far = body.validate_origin(Origin(10**9, 10**9))
+    far = body.validate_cell(Origin(10**9, 10**9))
     for forth, back, can in (
         ("down", "up", far.row),
         ("j", "ctrl+k", far.row),
@@ -382,11 +390,32 @@ async def values_keys(driver: Driver) -> None:
         ("end", "home", far.row),
         ("G", "g", far.row),
     ):
-        assert body.origin == Origin(0, 0)
+        assert body.cell == Origin(0, 0)
         await driver.press(forth)
-        assert (body.origin != Origin(0, 0)) == (can > 0), forth
+        assert (body.cell != Origin(0, 0)) == (can > 0), forth
+        if can:
+            assert driver.app.element == pane.element
         await driver.press(back)
-        assert body.origin == Origin(0, 0), back
+        assert body.cell == Origin(0, 0), back
+    for display in (*DISPLAYS[1:], DISPLAYS[0]):
+        await driver.press("v")
+        assert pane.look.display == display
+    for choice in (1, 2, 0):
+        await driver.press("d")
+        await driver.settled()
+        assert pane.look.choice == choice
+        assert set(body.sides) <= set(CHOICES[choice])
+    for key, digits in (("greater_than_sign", 5), ("less_than_sign", 4)):
+        await driver.press(key)
+        assert pane.look.precision == digits
+    for key, what in (("M", "max"), ("m", "min"), ("x", "nan")):
+        await driver.press(key)
+        await driver.settled()
+        assert driver.told(m.SeekElement)[-1] == m.SeekElement(0, name, what)
+    await driver.press("y")
+    await driver.settled()
+    assert driver.app.clipboard.startswith("torch.tensor([")
+    await driver.press("enter")  # evaluates an expression, of which there is none
 
 
 async def source_keys(driver: Driver) -> None:

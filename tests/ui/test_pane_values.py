@@ -8,8 +8,9 @@ from stepdbg.client.store import Recorded
 from stepdbg.protocol.messages import GetMemory, GetParameters, GetValues
 from stepdbg.protocol.records import TensorStats
 from stepdbg.ui.panes.memory import MemoryPane, gradients_sentence
-from stepdbg.ui.panes.values import COLUMNS, ROWS, SOME, ValuesPane
-from stepdbg.ui.widgets.tensor_view import row_label
+from stepdbg.ui.panes.values import SOME, ValuesPane
+from stepdbg.ui.panes.values.look import Origin
+from stepdbg.ui.panes.values.pane import COLUMNS, ROWS
 
 NAME = "net.0.weight"
 
@@ -61,25 +62,32 @@ async def test_not_a_number_and_samples_are_told():
             assert words in shown
 
 
-async def test_big_tensors_scroll_and_further_pages_are_asked_for():
+async def test_big_tensors_scroll_with_the_cursor_and_further_pages_are_asked_for():
     big = values(value=tensor(1000, 300), grad=None, grad_label="none")
     app = Host(ValuesPane(), view(full(values={NAME: big})), NAME)
     async with app.run_test(size=(76, 18)) as pilot:
         app.pane.focus_content()
+        body = app.pane.body
         await pilot.press("j", "l", "l")
         assert app.wanted() == []
-        assert (app.pane.body.origin.row, app.pane.body.origin.column) == (1, 2)
-        assert "rows 1–" in app.pane.border_subtitle
+        assert (body.cell, body.origin) == (Origin(1, 2), Origin())
+        assert app.pane.border_subtitle.startswith("[1, 2] = 0.05 · ")
+        assert "rows 0–" in app.pane.border_subtitle
+        await pilot.press(*["l"] * body.across)
+        assert body.cell.column == body.across + 2
+        assert body.origin == Origin(0, 3)
+        assert "columns 3–" in app.pane.border_subtitle
         await pilot.press("G")
-        origin = app.pane.body.origin
-        assert origin.row + app.pane.body.grid_height - 1 == 1000
+        origin = body.origin
+        assert body.cell.row == 999
+        assert origin.row + body.grid_height - 1 == 1000
         assert app.wanted() == [GetValues(0, NAME, origin.row - ROWS // 4, 0, ROWS, COLUMNS)]
-        assert "…" in "\n".join(texts(app.pane.body))
+        assert "…" in "\n".join(texts(body))
         page = values(value=tensor(1000, 300, origin.row - ROWS // 4), grad=None, grad_label="none")
         app.view = view(full(values={NAME: page}))
         await pilot.pause()
-        assert app.pane.body.origin == origin
-        assert any(line.split()[0] == "999" for line in texts(app.pane.body) if line)
+        assert (body.origin, body.cell.row) == (origin, 999)
+        assert any(line.split()[0] == "999" for line in texts(body) if line)
         assert len(app.wanted()) == 1
 
 
@@ -94,11 +102,6 @@ async def test_asking_and_saying_why_not():
         app.view = view(Recorded(stop(4)), Recorded(stop()), shown=0)
         await pilot.pause()
         assert sentence(app) == "Not recorded at stop 4: this was not looked at then."
-
-
-@pytest.mark.parametrize(("shape", "row", "label"), [((6, 4), 3, "3"), ((2, 3, 4), 5, "1,2"), ((7,), 0, "")])
-def test_row_labels(shape, row, label):
-    assert row_label(replace(tensor(), shape=shape), row) == label
 
 
 # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -36,7 +36,15 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     assert command.help.endswith(".")
     argument = ""
     if command.argument is not None:
-        samples = {"file": "graph.dot", "number": "2", "list": "name, |w|", "key": "-g.norm"}
+        samples = {
+            "file": "graph.dot",
+            "number": "2",
+            "list": "name, |w|",
+            "key": "-g.norm",
+            "slice": "0, :",
+            "digits": "3",
+            "place": "max",
+        }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):
         parsed = parse(f" {word} {argument} ")
@@ -48,7 +56,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     [
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
-        ("p", "could be pause, present, parameters or prompt"),
+        ("p", "could be pause, present, parameters, precision or prompt"),
         ("next 3", "next takes no argument"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),
@@ -67,6 +75,18 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("export graph", "'graph' needs a suffix: graph.dot, graph.mmd, graph.md or graph.json"),
         ("export plots/net.PNG", "no format for .png: net.dot, net.mmd, net.md or net.json"),
         ("exp! graph.dot", "there is no export!, only export FILE"),
+        ("slice 0, x", "slice: 'x' is no index: a whole number, a range a:b or ..., as in 0, :, 3"),
+        ("slice 1:5:2", "slice: '1:5:2' has a step: only a:b can be shown"),
+        ("precision 0", "precision: '0' is no number of significant digits: 1 to 17"),
+        ("precision three", "precision: 'three' is no number of significant digits: 1 to 17"),
+        ("precision", "precision needs one argument: precision DIGITS"),
+        ("goto", "goto needs one argument: goto PLACE"),
+        ("goto top", "goto: 'top' is no place: an index as in 3, 0, 2, or max, min or nan"),
+        ("goto 0, :", "goto: '0, :' is no place: an index"),
+        ("goto max gradd", "goto: no side 'gradd': value, grad, previous or difference"),
+        ("display heat map", "did you mean heatmap?"),
+        ("show", "show needs one argument: show EXPRESSION"),
+        ("unmark", "unmark needs one argument: unmark MODULE"),
         ("next!", "there is no next!, only next"),
     ],
 )
@@ -101,7 +121,7 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
 
 
 def test_completion_offers_names_and_choices() -> None:
-    assert complete("pre") == ["present"]
+    assert complete("pre") == ["present", "precision"]
     assert "focus graph" in complete("focus g")
     assert complete("help ear") == ["help earlier"]
     assert complete("view ") == ["view modules", "view raw"]

@@ -92,9 +92,3 @@ def find(names: Names, name: str) -> Entry | None:
         if name == buffer.name:
             return Entry(BUFFER, buffer.name, buffer.tensor)
     return next((entry for entry in states(names) if entry.name == name), None)
-
-
-def find_tensor(names: Names, name: str) -> Tensor | None:
-    """The tensor of that name, as `find` finds it."""
-    entry = find(names, name)
-    return entry.tensor if entry is not None else None

@@ -1,8 +1,8 @@
-"""One or two tensors as text: statistics, a histogram, and numbers in aligned columns. Pure functions."""
+"""Tensors as text: what they are, statistics, a small histogram, and blocks side by side. Pure functions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import textwrap
 
 from stepdbg.protocol.records import TensorStats, TensorView
 from stepdbg.ui import format as fmt
@@ -13,28 +13,30 @@ GAP = 2
 HISTOGRAM = 24
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The cell at the upper left corner."""
-
-    row: int = 0
-    column: int = 0
+def facts_line(title: str, tensor: TensorView, width: int) -> list[Span]:
+    """The title, and shape, dtype, bytes and device as far as there is room."""
+    facts = f"  {fmt.shape(tensor.shape)} {tensor.dtype} · {fmt.byte_count(tensor.nbytes)}"
+    if tensor.device != "cpu":
+        facts += f" · {tensor.device}"
+    return crop([(title, "name"), (facts, "muted")], width)
 
 
 def tensor_lines(title: str, tensor: TensorView | None, empty: str, width: int, *, histogram: bool = True) -> Lines:
     """Title, statistics and (if wanted) histogram of `tensor` in `width` columns; `empty` says why it is None."""
     if tensor is None:
-        return [[(title, "name")], [(empty, "muted")]]
-    facts = f"  {fmt.shape(tensor.shape)} {tensor.dtype} · {fmt.byte_count(tensor.nbytes)}"
-    if tensor.device != "cpu":
-        facts += f" · {tensor.device}"
-    lines: Lines = [[(title, "name"), (facts, "muted")]]
+        return [[(title, "name")], *[[(line, "muted")] for line in wrapped(empty, width)]]
+    lines: Lines = [facts_line(title, tensor, width)]
     if tensor.stats is not None:
         lines += stats_lines(tensor.stats, width)
         lines += histogram_lines(tensor.stats, width) if histogram else []
     if tensor.note:
-        lines.append([(tensor.note, "muted")])
+        lines += [[(line, "muted")] for line in wrapped(tensor.note, width)]
     return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` columns."""
+    return textwrap.wrap(text, max(width, 8)) or [""]
 
 
 def stats_lines(stats: TensorStats, width: int) -> Lines:
@@ -81,77 +83,30 @@ def histogram_lines(stats: TensorStats, width: int) -> Lines:
     return lines
 
 
-def cell_lines(tensor: TensorView, origin: Origin, width: int, height: int) -> Lines:
-    """The numbers from `origin` on, under their column indices and beside their row indices.
-
-    A cell that is not in the page received is "…".
-    """
-    rows = range(origin.row, min(origin.row + height - 1, tensor.rows))
-    if not tensor.cells or not rows:
-        return []
-    labels = [row_label(tensor, row) for row in rows]
-    label_width = max(len(label) for label in labels)
-    size = max((len(cell) for line in tensor.cells for cell in line), default=1)
-    size = max(size, len(str(tensor.column + len(tensor.cells[0]) - 1)))
-    across = max(1, (width - label_width) // (size + GAP))
-    columns = range(origin.column, min(origin.column + across, tensor.columns))
-    lines: Lines = [[(" " * label_width, ""), *((str(c).rjust(size + GAP), "guide") for c in columns)]]
-    for row, label in zip(rows, labels, strict=True):
-        line: list[Span] = [(label.rjust(label_width), "guide")]
-        line += [_cell(tensor, row, column, size + GAP) for column in columns]
-        if columns.stop < tensor.columns:
-            line.append((" …", "guide"))
-        lines.append(line)
-    return lines
-
-
-def columns_across(tensor: TensorView, width: int) -> int:
-    """How many columns of numbers fit in `width`, about."""
-    size = max((len(cell) for line in tensor.cells for cell in line), default=1)
-    return max(1, (width - len(row_label(tensor, max(tensor.rows - 1, 0)))) // (size + GAP))
-
-
-def row_label(tensor: TensorView, row: int) -> str:
-    """Index of `row` in the dimensions that run down: "3", or "3,0,2"."""
-    if len(tensor.shape) < 2:
-        return ""
-    index = []
-    for dimension in reversed(tensor.shape[:-1]):
-        row, rest = divmod(row, max(dimension, 1))
-        index.append(str(rest))
-    return ",".join(reversed(index))
-
-
-def _cell(tensor: TensorView, row: int, column: int, width: int) -> Span:
-    down, across = row - tensor.row, column - tensor.column
-    if not (0 <= down < len(tensor.cells) and 0 <= across < len(tensor.cells[down])):
-        return "…".rjust(width), "muted"
-    text = tensor.cells[down][across]
-    role = "bad" if text in ("nan", "inf", "-inf") else "muted" if _is_zero(text) else ""
-    return text.replace("-", fmt.MINUS).rjust(width), role
-
-
-def _is_zero(text: str) -> bool:
-    return text.strip("-0.") == ""
-
-
-def beside(left: Lines, right: Lines, width: int) -> Lines:
-    """Two blocks side by side, the left one in `width` columns with a rule behind it."""
+def beside(blocks: list[Lines], widths: list[int]) -> Lines:
+    """Blocks side by side, each in so many columns, with rules between them."""
     lines: Lines = []
-    for at in range(max(len(left), len(right))):
-        line = crop(left[at] if at < len(left) else [], width)
-        used = sum(len(text) for text, _role in line)
-        line += [(" " * (width - used), ""), (" │ ", "guide")]
-        lines.append(line + (right[at] if at < len(right) else []))
+    for at in range(max(len(block) for block in blocks)):
+        line: list[Span] = []
+        for number, (block, width) in enumerate(zip(blocks, widths, strict=True)):
+            part = crop(block[at] if at < len(block) else [], width)
+            if number:
+                line.append((" │ ", "guide"))
+            line += part
+            if number + 1 < len(blocks):
+                line.append((" " * (width - sum(fmt.columns(text) for text, _role in part)), ""))
+        lines.append(line)
     return lines
 
 
 def crop(line: list[Span], width: int) -> list[Span]:
     """`line` in at most `width` columns."""
+    if sum(fmt.columns(text) for text, _role in line) <= width:
+        return line
     result: list[Span] = []
     for text, role in line:
         if width <= 0:
             break
         result.append((fmt.head(text, width), role))
-        width -= len(text)
+        width -= fmt.columns(text)
     return result

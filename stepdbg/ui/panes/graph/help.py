@@ -66,6 +66,7 @@ w                  which graph: choose among those that are there
 d                  the graph of this parameter's gradient, after backward(create_graph=True)
 a                  watch gradients from the next backward on, or no longer
 y                  copy the path from the loss to this row
+m                  keep what this module puts out, or no longer: :show net.2 output
 escape             stop a walk that takes long; then enter walks again
 ```
 

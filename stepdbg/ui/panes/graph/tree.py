@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from stepdbg.client.store import GraphTree, ParameterList
 from stepdbg.protocol.graph import GraphRow, GraphView, Reach
 from stepdbg.ui import format as fmt
+from stepdbg.ui.messages import ModuleMarked
 from stepdbg.ui.panes.graph import rows
 from stepdbg.ui.widgets.line_list import Span, Spans
 from stepdbg.ui.widgets.line_table import Column
@@ -18,6 +22,8 @@ TITLES = {GraphView.MODULES: "by module", GraphView.RAW: "node by node"}
 
 class GraphTreeList(LineTree[GraphRow]):
     """Rows of a graph; gradients' norms come from the list of parameters."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("m", "mark", "Keep a module's output", show=False)]
 
     def __init__(self, enter: Callable[[], bool]) -> None:
         """`enter` does what enter is for before it folds; False: nothing."""
@@ -55,6 +61,14 @@ class GraphTreeList(LineTree[GraphRow]):
         """Fold, unfold or follow, unless enter is for something else now."""
         if not self._enter():
             super().action_activate()
+
+    def action_mark(self) -> None:
+        """Keep what the module under the cursor puts out, or no longer."""
+        row = self.row_at_cursor
+        if row is not None and row.kind == "module":
+            self.post_message(ModuleMarked(row.name))
+        else:
+            self.notify("m keeps what a module puts out: put the cursor on a module", markup=False)
 
     def is_sentence(self, row: GraphRow) -> bool:
         return row.kind in rows.SENTENCES

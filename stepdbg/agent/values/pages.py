@@ -1,0 +1,202 @@
+"""Answers what is asked about single tensors at one stop. Alive only while the script is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+from torch.nn import Module
+
+from stepdbg.agent import frames, naming
+from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.tracker import Tracker
+from stepdbg.agent.values import seek, show, subjects
+from stepdbg.agent.values.outputs import LIMIT
+from stepdbg.agent.values.sides import Side
+from stepdbg.agent.values.subjects import EXPRESSION, Subject
+from stepdbg.agent.work import NotThereError, Work
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import SIDES, TensorStats, TensorView, ValuesRecord
+from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+
+ROWS, COLUMNS, BINS = 500, 200, 200
+"""Of one answer, at most."""
+
+
+class Values:
+    """The numbers of one stop. What an expression gave is kept until the stop ends, or another one is asked for."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        watch: LossWatch,
+        names: Callable[[], naming.Names],
+        stack: Sequence[tuple[FrameType, int]],
+        number: int,
+    ) -> None:
+        self._tracker, self._watch, self._names = tracker, watch, names
+        self._stack, self._number = stack, number
+        self._statistics: dict[tuple[str, str, str, int], TensorStats] = {}
+        self._evaluated: tuple[str, Any] | None = None
+
+    def forget(self) -> None:
+        """Numbers have been changed at this stop: nothing that was computed from them holds any more."""
+        self._statistics.clear()
+        self._evaluated = None
+
+    # ── pages ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def page(self, query: m.GetValues) -> ValuesRecord:
+        """The sides asked for, each with statistics and a page of cells. Raises NotThereError."""
+        wrong = [side for side in query.sides if side not in SIDES]
+        if wrong:
+            raise NotThereError(f"no {wrong[0]!r} to look at: {', '.join(SIDES)}")
+        subject = self._find(query.name, again=query.again)
+        note = ""
+        before: Tensor | None = None
+        if subject.tensor is not None and ("previous" in query.sides or "difference" in query.sides):
+            before, note = self._previous(subject.tensor)
+        found: dict[str, TensorView | None] = {
+            name: self._view(side, name, query) if (side := self._side(subject, name, before)) is not None else None
+            for name in query.sides
+        }
+        label = subject.grad_label if subject.grad is None else self._watch.grad_label
+        return ValuesRecord(
+            self._number, query.name, found.get("value"), found.get("grad"), label, subject.note, query.slice,
+            query.sides, found.get("previous"), found.get("difference"), note,
+        )  # fmt: skip
+
+    def _view(self, side: Side, name: str, query: m.GetValues) -> TensorView:
+        """Statistics are made once a stop, however many pages are asked for."""
+        if side.shape is None:
+            return side.blank()
+        key = (query.name, name, query.slice, query.bins)
+        view = side.view(
+            side.axes(query.slice),
+            query.row,
+            query.column,
+            min(query.rows, ROWS),
+            min(query.columns, COLUMNS),
+            min(query.bins, BINS),
+            self._statistics.get(key),
+        )
+        if view.stats is not None:
+            self._statistics[key] = view.stats
+        return view
+
+    @staticmethod
+    def _side(subject: Subject, name: str, before: Tensor | None) -> Side | None:
+        now = subject.tensor
+        if now is None:
+            return None
+        if name == "value":
+            return Side(now)
+        if name == "grad":
+            return Side(subject.grad) if subject.grad is not None else None
+        if before is None:
+            return None
+        return Side(before) if name == "previous" else Side(now, before)
+
+    # ── what is looked at ───────────────────────────────────────────────────────────────────────────────────
+
+    def _find(self, name: str, *, again: bool = False) -> Subject:
+        if not name.startswith(EXPRESSION):
+            return self._named(name)
+        text = name.removeprefix(EXPRESSION).strip()
+        try:
+            return self._named(text)  # `net.0.weight` is no Python
+        except subjects.NoSuchNameError:
+            pass
+        if again or self._evaluated is None or self._evaluated[0] != name:
+            self._evaluated = None
+            for key in [key for key in self._statistics if key[0].startswith(EXPRESSION)]:
+                del self._statistics[key]
+            self._evaluated = name, show.evaluate(text, self._frame(), self._tracker)
+        return subjects.of_value(self._evaluated[1])
+
+    def _named(self, name: str) -> Subject:
+        output = self._tracker.watched.outputs.find(name)
+        if output is not None:
+            return subjects.of_output(*output)
+        return subjects.named(self._names(), name)
+
+    def _frame(self) -> FrameType | None:
+        """The innermost frame of the user's code, which the screen shows."""
+        users = (frame for frame, _ in self._stack if frames.is_user(frame.f_code.co_filename))
+        return next(users, self._stack[0][0] if self._stack else None)
+
+    def _previous(self, tensor: Tensor) -> tuple[Tensor | None, str]:
+        """The value before the optimizer's last step, and since when; or None and why there is none."""
+        before: Any = getattr(self._tracker, "before", None)
+        if before is None:
+            return None, "previous values are not recorded"
+        value: Tensor | None = before.value_of(tensor)
+        if value is None:
+            return None, str(before.why_not(tensor)) or "not recorded"
+        iteration = before.iteration
+        return value, f"before the step of iteration {iteration:,}" if iteration is not None else "before the last step"
+
+    # ── single elements, text ───────────────────────────────────────────────────────────────────────────────
+
+    def seek(self, query: m.SeekElement, work: Work) -> ElementFound:
+        """Where that element is. Raises NotThereError."""
+        side = self._readable(query.name, query.side)
+        return seek.seek(side, side.axes(query.slice), query.what, work)
+
+    def copy(self, query: m.CopyValues) -> PythonText:
+        """The text. Raises NotThereError."""
+        side = self._readable(query.name, query.side)
+        return seek.as_python(side, side.axes(query.slice))
+
+    def _readable(self, name: str, which: str) -> Side:
+        if which not in SIDES:
+            raise NotThereError(f"no {which!r} to look at: {', '.join(SIDES)}")
+        subject = self._find(name)
+        if subject.tensor is None:
+            raise NotThereError(f"{name.removeprefix(EXPRESSION)} is no tensor")
+        before, note = None, "there is no gradient"
+        if which in ("previous", "difference"):
+            before, note = self._previous(subject.tensor)
+        side = self._side(subject, which, before)
+        if side is None:
+            raise NotThereError(note)
+        if side.shape is None:
+            raise NotThereError(side.note)
+        return side
+
+    # ── outputs of modules ──────────────────────────────────────────────────────────────────────────────────
+
+    def mark(self, query: m.MarkModule) -> MarkedModules:
+        """Mark the module, or only list. Raises NotThereError where there is no such module."""
+        outputs = self._tracker.watched.outputs
+        path = query.module
+        if path:
+            module = find_module(self._names(), path)
+            if query.on is False and not any(path == marked.module for marked in outputs.listed()):
+                raise NotThereError(f"{path} is not marked")
+            outputs.mark(module, path, query.on)
+        return MarkedModules(outputs.listed(), LIMIT)
+
+
+def find_module(names: naming.Names, path: str) -> Module:
+    """The module of that path, "net.2", under the user's names. Raises NotThereError naming where it stops."""
+    roots = sorted(names.modules.values(), key=lambda pair: -len(pair[0]))
+    for root, module in roots:
+        if path == root:
+            return module
+        if not path.startswith(f"{root}."):
+            continue
+        found: Any = module
+        at = root
+        for key in path.removeprefix(f"{root}.").split("."):
+            children = {k: v for k, v in found.__dict__.get("_modules", {}).items() if isinstance(v, Module)}
+            if key not in children:
+                there = ", ".join(list(children)[:6]) or "none"
+                raise NotThereError(f"{at} has no module {key}: {there}")
+            found, at = children[key], f"{at}.{key}"
+        assert isinstance(found, Module)
+        return found
+    there = ", ".join(name for name, _ in names.modules.values()) or "none is known here"
+    raise NotThereError(f"no module is called {path}: {there}")
