@@ -99,6 +99,7 @@ class Instruments:
         """Put everything back as it was; wrappers that the script holds pass through from now on."""
         self._tracker.armed = False
         self._tracker.watched.stop()
+        self._tracker.before.clear()
         self._tracker.calls.clear()
         while self._undo:
             holder, name, before = self._undo.pop()
