@@ -29,12 +29,23 @@ class GraphHost(Protocol):
         """Write the graph as it is shown to the file `name`, over one that exists only with `replace`."""
 
 
+class StepHost(Protocol):
+    """What a command can ask of the app about optimizer steps. Each call returns at once."""
+
+    def explain(self, name: str, index: tuple[int, ...] | None) -> None:
+        """Show what the step does to one element; no name: the selected parameter, no index: the selected element."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
     @property
     def graph(self) -> GraphHost:
         """What can be done with graphs."""
+
+    @property
+    def step(self) -> StepHost:
+        """What can be told of optimizer steps."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -217,6 +217,7 @@ class GetExplanation:
     RESULT: ClassVar[type[Any]] = Explanation
     id: int
     name: str
+    """Empty: the first parameter that a step changes."""
     index: tuple[int, ...] | None = None
     """Negative ones count from the end, as in Python; None: the first element."""
     tells: str = ""

@@ -45,6 +45,7 @@ from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
+from stepdbg.ui.step import StepCommands
 from stepdbg.ui.theme import DARK, LIGHT
 
 AHEAD = frozenset({"next", "iteration"})
@@ -75,6 +76,7 @@ class StepdbgApp(App[Exited | None]):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
+        self.step = StepCommands(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)

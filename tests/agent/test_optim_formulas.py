@@ -116,3 +116,18 @@ def _id(value: Any) -> str:
 @pytest.mark.parametrize(("kind", "options"), EVERY, ids=_id)
 def test_every_option_gives_the_real_value_bit_for_bit(kind: Any, options: dict[str, Any], dtype: torch.dtype) -> None:
     check(kind, options, dtype)
+
+
+FUSED = [
+    *((torch.optim.SGD, {"lr": 0.1, "fused": True, **o}) for o in SGD if not o.pop("foreach", None)),
+    *((k, {"lr": 0.01, "fused": True, **o}) for k in (torch.optim.Adam, torch.optim.AdamW) for o in ADAM),
+    *((torch.optim.Adagrad, {"lr": 0.05, "fused": True, **o}) for o in ADAGRAD),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "options"), [(k, {n: v for n, v in o.items() if n != "foreach"}) for k, o in FUSED], ids=_id
+)
+def test_fused_kernels_are_within_what_is_claimed(kind: Any, options: dict[str, Any], dtype: torch.dtype) -> None:
+    check(kind, options, dtype)

@@ -34,8 +34,11 @@ def update(case: Case, sheet: Sheet) -> Tensor:
         rate, name = sheet.line("r = lr/(1 + (t - 1)·η)", numbers, rate), "r"
     s = sheet.line("s ← s + g²", f"{short(s)} + {inner(g)}²", s.addcmul(g, g, value=1))
     d = sheet.line("d = √s + ε", f"√{inner(s)} + {short(eps)}", s.sqrt().add_(eps))
-    # The multi-tensor implementation scales the gradient before it divides.
-    new = p.addcdiv(g * -rate, d) if case.path == FOREACH else p.addcdiv(g, d, value=-rate)
+    if case.path == FOREACH:  # it scales the gradient before it divides, in place where that is no longer the script's
+        own = bool(hyper.get("maximize")) or not is_zero(decay)
+        new = p.addcdiv(case.scaled(g, -rate) if own else g * -rate, d)
+    else:
+        new = p.addcdiv(g, d, value=-rate)
     numbers = f"{short(p)} - {inner(rate)}·{inner(g)}/{inner(d)}"
     return sheet.line(f"p ← p - {name}·g/d", numbers, new)  # type: ignore[no-any-return]
 

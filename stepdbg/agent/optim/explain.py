@@ -43,7 +43,7 @@ class Asked:
 def explain(asked: Asked, query: GetExplanation) -> Explanation:
     """The answer. Raises NotThereError in one line where there is no such parameter or element."""
     parameters = asked.names.parameters
-    position, index = find(parameters, query.name, query.index)
+    position, index = find(parameters, query.name or _first_to_see(asked), query.index)
     named = parameters[position]
     shape = tensors.shape_of(named.tensor)
     known = Explanation(
@@ -62,6 +62,14 @@ def explain(asked: Asked, query: GetExplanation) -> Explanation:
     if 0 in shape:
         return replace(known, note="it has no elements")
     return _of_owner(asked, known, named, query.tells)
+
+
+def _first_to_see(asked: Asked) -> str:
+    """The first parameter that a step changes, else the first one that any optimizer holds, else the first."""
+    parameters = asked.names.parameters
+    moved = (p.name for p in parameters if asked.before.step_of(p.tensor) is not None)
+    held = (p.name for p in parameters if id(p.tensor) in asked.names.owners)
+    return next(moved, next(held, parameters[0].name if parameters else ""))
 
 
 def _of_owner(asked: Asked, known: Explanation, named: Named, tells: str) -> Explanation:
@@ -180,8 +188,14 @@ def _told(known: Explanation, owner: Owner, tensor: Tensor, taken: Taken, after:
     one, other = float(new), float(after)
     ulps = apart(one, other, max(abs(other), abs(float(value))), tensor.dtype)
     within = ulps is not None and ulps <= claimed
-    note = "" if within else "something else wrote the parameter, or changed the gradient inside the step (a hook?)"
+    note = "" if within else _why_not_within(path, tensor, unchanged=_same(after, value))
     return replace(known, exact=ulps == 0.0, ulps=ulps, within=within, note=note)
+
+
+def _why_not_within(path: str, tensor: Tensor, *, unchanged: bool) -> str:
+    if path == FUSED and tensor.device.type == "cpu" and tensor.dtype in LOW and unchanged:
+        return "a defect of torch: fused SGD on the CPU skips most elements of half-precision tensors (issue 191763)"
+    return "something else wrote the parameter, or changed the gradient inside the step (a hook?)"
 
 
 def _why_no_formula(

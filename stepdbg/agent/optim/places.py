@@ -19,9 +19,11 @@ def find(parameters: Sequence[Named], name: str, index: tuple[int, ...] | None) 
     written = name if index is None else f"{name}[{', '.join(map(str, index))}]"
     if name not in by_name and index is not None and written.replace(" ", "") in by_name:
         return by_name[written.replace(" ", "")], None  # "optimiser[0].params[3]" is itself a name
+    if not by_name:
+        raise NotThereError("no parameter is known at this stop")
     if name not in by_name:
         near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.4)
-        hint = f": did you mean {near[0]}?" if near else ", and none at all" if not by_name else ""
+        hint = f": did you mean {near[0]}?" if near else ""
         raise NotThereError(f"no parameter is called {name} at this stop{hint}")
     position = by_name[name]
     shape = tensors.shape_of(parameters[position].tensor)
