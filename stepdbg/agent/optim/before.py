@@ -325,7 +325,7 @@ def _keep_state(state: Any, kept: Kept, earlier: Kept | None, room: _Room) -> No
     for name, value in state.items():
         if type(name) is not str:
             continue
-        number = plain_number(value)
+        number = ... if isinstance(value, Tensor) and value.dim() else plain_number(value)
         if number is not ...:
             result[name] = number
         elif isinstance(value, Tensor):

@@ -14,6 +14,8 @@ CHUNK = 1 << 17
 def plain_of(tensor: Tensor) -> tuple[Tensor | None, str]:
     """Its elements as they lie in memory, or why these are not kept. Of a distributed tensor the local shard."""
     try:
+        if tensor.is_nested:
+            return None, "values of nested parameters are not kept"
         local = getattr(tensor, "_local_tensor", None)
         if isinstance(local, Tensor):
             tensor = local
@@ -23,8 +25,8 @@ def plain_of(tensor: Tensor) -> tuple[Tensor | None, str]:
             return None, "a lazy parameter has no value yet"
         if tensor.is_meta:
             return None, "on the meta device: no values exist"
-        if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
-            kind = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else "sparse"
+        if tensor.layout is not torch.strided or tensor.is_quantized:
+            kind = "quantized" if tensor.is_quantized else "sparse"
             return None, f"values of {kind} parameters are not kept"
         if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
             return None, "wrapped by a torch.func transform"

@@ -18,6 +18,9 @@ from stepdbg.protocol.step import DID, WILL, Explanation
 from stepdbg.ui import step_text
 from stepdbg.ui.messages import Wanted
 
+NARROW = 100
+"""Columns of the screen below which keys stand closer together."""
+
 Target = tuple[str, tuple[int, ...] | None, str]
 """Name, index (None: the first element), and "did", "will" or "" for what suits the stop."""
 
@@ -162,12 +165,12 @@ class ExplainScreen(ModalScreen[None]):
         self.query_one(VerticalScroll).styles.max_height = max(self.size.height - 1 - frame, 4)
 
     def _keys(self) -> Content:
-        pairs = [("← → ↑ ↓", "element"), ("tab", "parameter"), ("n", "next phase")]
+        pairs = [("←→↑↓", "element"), ("tab", "parameter"), ("n", "next")]
         if self.shown is not None and self.shown.other:
-            pairs.append(("w", "what it did" if self.shown.tells == WILL else "what it will do"))
+            pairs.append(("w", "last step" if self.shown.tells == WILL else "next step"))
         pairs += [("y", "copy"), ("escape", "closes")]
         parts = [Content.assemble((key, "bold $footer-key-foreground"), f" {word}") for key, word in pairs]
-        return Content("   ").join(parts)
+        return Content("  " if self.size.width < NARROW else "   ").join(parts)
 
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
 
