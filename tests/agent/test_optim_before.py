@@ -66,7 +66,7 @@ def test_values_before_and_how_far_each_has_moved() -> None:
         assert torch.equal(kept, was)
         assert kept.data_ptr() != p.data_ptr()
         assert not kept.requires_grad
-        assert by == pytest.approx(float((p.detach().double() - was.double()).norm()), rel=1e-12)
+        assert by == pytest.approx(float((p.detach().double() - was.double()).norm()), rel=1e-6)
         assert before.why_not(p) == ""
     other = nn.Parameter(torch.ones(2))
     assert before.value_of(other) is None
@@ -74,7 +74,9 @@ def test_values_before_and_how_far_each_has_moved() -> None:
     assert before.why_not(other) == NOT_STEPPED
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16, torch.complex64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64], ids=str
+)
 @pytest.mark.parametrize("layout", ["plain", "transposed", "strided", "expanded"])
 def test_any_dtype_and_layout_moves_as_far_as_it_does(dtype: torch.dtype, layout: str) -> None:
     whole = torch.randn(8, 6).to(dtype)
@@ -95,7 +97,7 @@ def test_any_dtype_and_layout_moves_as_far_as_it_does(dtype: torch.dtype, layout
         moved = before.delta_norm(p)
     assert torch.equal(before.value_of(p), was)
     wide = torch.complex128 if dtype.is_complex else torch.float64
-    assert moved == pytest.approx(float((p.detach().to(wide) - was.to(wide)).abs().norm()), rel=1e-12)
+    assert moved == pytest.approx(float((p.detach().to(wide) - was.to(wide)).abs().norm()), rel=1e-6)
 
 
 def test_differences_that_are_not_finite_are_left_out_and_huge_ones_do_not_overflow() -> None:
@@ -108,6 +110,26 @@ def test_differences_that_are_not_finite_are_left_out_and_huge_ones_do_not_overf
         p[2] = 2e200
     with quiet():
         assert before.delta_norm(p) == pytest.approx(3e200)
+    half = nn.Parameter(torch.tensor([3e38, 0.0, math.inf]))
+    holder = torch.optim.SGD([half], lr=0.1)
+    before.step_begins(holder, 1)
+    with torch.no_grad():
+        half[0] = -3e38
+        half[1] = 1.0
+    with quiet():
+        assert before.delta_norm(half) == pytest.approx(2 * float(torch.tensor(3e38)))
+
+
+def test_a_large_parameter_is_gone_through_in_pieces() -> None:
+    p = nn.Parameter(torch.randn(70_001))
+    before = Before()
+    holder = torch.optim.SGD([p], lr=0.1)
+    before.step_begins(holder, 1)
+    was = p.detach().double()
+    with torch.no_grad():
+        p.add_(torch.randn_like(p))
+    with quiet():
+        assert before.delta_norm(p) == pytest.approx(float((p.detach().double() - was).norm()), rel=1e-7)
 
 
 def test_what_does_not_fit_is_left_out_values_first() -> None:
