@@ -20,7 +20,7 @@ from stepdbg.agent.quiet import quiet
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import Phase, StopRecord
-from stepdbg.protocol.step import DID, WILL, Explanation
+from stepdbg.protocol.step import DID, WILL, Explanation, Given
 
 from .conftest import drive
 from .watched_runs import X, Y, tracker
@@ -459,6 +459,27 @@ def test_an_optimizer_without_a_formula_tells_before_and_after(kind: Any) -> Non
     assert float(last.change) == pytest.approx(float(last.after) - float(last.before), rel=1e-3)
 
 
+def test_an_optimizer_that_is_not_torchs() -> None:
+    def train() -> None:
+        torch.manual_seed(0)
+        net = nn.Linear(4, 1)
+        duck = Duck(net.parameters())
+        for _ in range(2):
+            duck.zero_grad()
+            F.mse_loss(net(X), Y).backward()
+            duck.step()
+        net(X)
+
+    seen = visiting(train, settings=m.Settings(phases={"step": (f"{__name__}:Duck.step",)}))
+    at = next(i for i, e in enumerate(seen) if e[0].next is not None and e[0].next.phase is Phase.STEP)
+    assert told(seen[at]).note == "Duck has no formula here: run its step (n), and e tells before → after"
+    last = told(seen[at + 1])
+    assert (last.optimizer, last.kind, last.tells) == ("duck", "Duck", DID)
+    assert last.owned_by == "it was given net.parameters(): group 0 of 1, 2 parameters"
+    assert last.hyper == (Given("", "lr", "0.1"),)
+    assert abs(float(last.change or "")) == pytest.approx(0.1)
+
+
 def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
     def train() -> None:
         torch.manual_seed(0)
@@ -545,7 +566,11 @@ def test_a_grad_scaler_that_unscales_inside_a_fused_step() -> None:
     did = [e for e in explained if e.tells == DID]
     assert any(line.rule == "g ← g/S" for e in did for line in e.lines)
     assert any("the GradScaler found inf or NaN" in e.note for e in did)
-    assert all(e.within is not False or "GradScaler" in e.note for e in did)
+    assert all(e.within is not False for e in did)
+    will = [e for e in explained if e.tells == WILL]
+    assert [e.note for e in will][1].startswith("the GradScaler found inf or NaN")
+    assert will[0].lines[0].rule == "g ← g/S"
+    assert will[0].predicted in [e.after for e in did]
 
 
 def test_gradients_that_a_hook_changes_inside_the_step_are_told_of() -> None:

@@ -169,7 +169,7 @@ class Before:
             old = self._forget(id(optimizer))
             step = Step(_weak(optimizer, partial(self._optimizer_gone, id(optimizer))), iteration, [])
             step.closure, step.grad_label = _has_closure(args, kwargs), grad_label
-            _scaling(optimizer, step)
+            step.grad_scale, step.found_inf = scaling_of(optimizer)
             room = _Room(self.limit, self.nbytes)
             groups = groups_of(optimizer)
             step.hyper = [completed(optimizer, group.hyper) for group in groups]
@@ -337,12 +337,13 @@ def _keep_state(state: Any, kept: Kept, earlier: Kept | None, room: _Room) -> No
     kept.state = result
 
 
-def _scaling(optimizer: Any, step: Step) -> None:
+def scaling_of(optimizer: Any) -> tuple[float | None, bool]:
+    """What a GradScaler leaves to the step to divide gradients by, and whether it has found inf or NaN in them."""
     scale, found = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
-    if isinstance(scale, Tensor) and scale.numel() == 1:
-        step.grad_scale = float(scale)
-    if isinstance(found, Tensor) and found.numel() == 1:
-        step.found_inf = bool(found)
+    return (
+        float(scale) if isinstance(scale, Tensor) and scale.numel() == 1 else None,
+        isinstance(found, Tensor) and found.numel() == 1 and bool(found),
+    )
 
 
 def _has_closure(args: Sequence[Any], kwargs: Any) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stepdbg.agent import tensors
 from stepdbg.agent.naming import Named, Names
-from stepdbg.agent.optim.before import RAN_FREE, Before, Kept, Step
+from stepdbg.agent.optim.before import RAN_FREE, Before, Kept, Step, scaling_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
 from stepdbg.agent.optim.owner import Owner, held_by, known_by, nobody
@@ -24,6 +24,8 @@ from stepdbg.protocol.step import DID, WILL, Explanation, Given
 
 LOW = (torch.bfloat16, torch.float16)
 FLOATS = (torch.float32, torch.float64, *LOW)
+
+LEFT_ALONE = "the GradScaler found inf or NaN in the gradients: the step leaves every value alone"
 
 DEVICE_ULPS = 4.0
 """Claimed where the script computes on another device than the formula here."""
@@ -118,6 +120,7 @@ def _will(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor) -> Exp
     hyper = completed(owner.optimizer, group.hyper)
     known = replace(known, tells=WILL)
     closure = asked.before.upcoming is not None and asked.before.upcoming[1]
+    scale, found_inf = scaling_of(owner.optimizer)
     taken = Taken(
         value=tensor,
         grad=None if closure else tensor.grad,
@@ -126,8 +129,10 @@ def _will(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor) -> Exp
         state=dict(state_of(owner.optimizer, tensor)),
         hyper=hyper,
         label=asked.label,
+        scale=scale,
     )
-    return _told(known, owner, tensor, taken, None)
+    told = _told(known, owner, tensor, taken, None)
+    return replace(told, lines=(), predicted=None, change=None, note=LEFT_ALONE) if found_inf else told
 
 
 # ── after a step ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +150,7 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
     if after is None and not told.note:
         told = replace(told, note="the parameter has been written since the step: what the step left is gone")
     if step.found_inf:
-        told = replace(told, note="the GradScaler found inf or NaN in the gradients: the step left every value alone")
+        told = replace(told, lines=(), predicted=None, exact=None, within=None, ulps=None, note=LEFT_ALONE)
     return told
 
 

@@ -28,4 +28,6 @@ def family_of(optimizer: Any) -> Family | None:
 
 def completed(optimizer: Any, hyper: dict[str, Any]) -> dict[str, Any]:
     """Hyper-parameters with what older versions of torch leave out."""
-    return {"decoupled_weight_decay": type(optimizer) is torch.optim.AdamW, "initial_accumulator_value": 0.0, **hyper}
+    if family_of(optimizer) is not ADAM:
+        return hyper
+    return {"decoupled_weight_decay": type(optimizer) is torch.optim.AdamW, **hyper}
