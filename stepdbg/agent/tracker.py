@@ -45,8 +45,6 @@ class Active:
     started = 0.0
     held = 0.0
     hooks: Hooks | None = None
-    stepping = 0
-    """Id of the optimizer whose step it is, where what was before it is kept."""
     site: Site | None = None
     """The user's line it was called from, of FORWARD and LOSS."""
     first_node = 0
@@ -148,12 +146,12 @@ class Tracker:
             elif phase is _STEP:
                 self.before.upcoming = None
                 if self.armed and not (active.skipped or self.free):
-                    active.stepping = id(subject)
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
             self.backward_threads.discard(get_ident())
+            self.before.upcoming = None
             raise
         local.closed = not transparent
         if transparent:
@@ -218,7 +216,7 @@ class Tracker:
                 self.backward_threads.discard(get_ident())
                 control.watch.phase_ended(active, error, result)
             elif phase is _STEP:
-                self.before.step_ended(active.stepping, failed=error is not None)
+                self.before.step_ended(id(station.what()), failed=error is not None)
                 self._stepped(station.what())
             elif not active.skipped:
                 if phase is _ZERO_GRAD:
@@ -360,7 +358,8 @@ class Tracker:
         entering = (own.enter, own.enter_module, own.enter_custom, own.step_inside_begins)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
         free = (own.cleared_free, own.backward_free, own.grad_free, own.stepped_free, own._label_free)
-        return (*entering, *leaving, own.look, own.raised_free, *free, *self.calls.entry_points())
+        inside = (*self.calls.entry_points(), *self.before.entry_points())
+        return (*entering, *leaving, own.look, own.raised_free, *free, *inside)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 

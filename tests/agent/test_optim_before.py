@@ -498,6 +498,7 @@ def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
 
     seen = visiting(train)
     assert told(seen[0]).tells == WILL
+    assert told(seen[1]).note == "its step has not ended yet"
     last = told(seen[-2])
     assert (last.tells, last.iteration) == (DID, 2)
     assert last.before != last.after

@@ -8,7 +8,7 @@ with their optimizer, when the script runs free, and when it is let go.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -61,8 +61,7 @@ class Kept:
 class Step:
     """The last step of one optimizer."""
 
-    optimizer: weakref.ref[Any] | None
-    """None: it allows no weak reference, and is not known any more once the step is over."""
+    optimizer: weakref.ref[Any]
     iteration: int
     hyper: list[dict[str, Any]]
     """Of each group."""
@@ -84,7 +83,7 @@ class Before:
     def __init__(self, limit: int = Settings.previous_bytes) -> None:
         self.limit = limit
         """Bytes of all copies together, at most."""
-        self.upcoming: tuple[weakref.ref[Any] | None, bool] | None = None
+        self.upcoming: tuple[weakref.ref[Any], bool] | None = None
         """The optimizer whose step is about to run while the script is held there, and whether it has a closure."""
         self.left_out = 0
         """The iteration in which a GradScaler left out a step last; 0: never."""
@@ -147,7 +146,8 @@ class Before:
 
     def about_to_stop(self, optimizer: Any, args: Sequence[Any], kwargs: Any) -> None:
         """The script may be held before this step."""
-        self.upcoming = _weak(optimizer), _has_closure(args, kwargs)
+        ref = _weak(optimizer)
+        self.upcoming = (ref, _has_closure(args, kwargs)) if ref is not None else None
 
     def keep(
         self, control: Control, optimizer: Any, iteration: int, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -165,9 +165,12 @@ class Before:
     ) -> None:
         """Its step is about to run, with these arguments (itself first): keep what there is now."""
         self.upcoming = None
+        ref = _weak(optimizer, partial(self._optimizer_gone, id(optimizer)))
+        if ref is None:
+            return  # nobody could tell later whether it is still the same one
         with quiet(), torch.inference_mode(False), torch.no_grad():  # the copies are written again outside of it
             old = self._forget(id(optimizer))
-            step = Step(_weak(optimizer, partial(self._optimizer_gone, id(optimizer))), iteration, [])
+            step = Step(ref, iteration, [])
             step.closure, step.grad_label = _has_closure(args, kwargs), grad_label
             step.grad_scale, step.found_inf = scaling_of(optimizer)
             room = _Room(self.limit, self.nbytes)
@@ -207,8 +210,6 @@ class Before:
                 with quiet(), torch.inference_mode(False), torch.no_grad():
                     _keep_grad(parameter, kept, None, room, closure=False)
                 self.nbytes += kept.nbytes - before
-        if step.optimizer is None:
-            self._forget(key)  # its id may be another's next
 
     def grad_of(self, parameter: Tensor, kept: Kept) -> tuple[Tensor | None, str]:
         """The gradient that a step had, and why there is none."""
@@ -232,6 +233,10 @@ class Before:
         self._last.clear()
         self.nbytes = 0
         self.upcoming = None
+
+    def entry_points(self) -> tuple[Callable[..., Any], ...]:
+        """The functions that run whenever a parameter or an optimizer goes, so perhaps inside a compiled region."""
+        return Before._parameter_gone, Before._optimizer_gone
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -77,12 +77,11 @@ def _first_to_see(asked: Asked) -> str:
 def _of_owner(asked: Asked, known: Explanation, named: Named, tells: str) -> Explanation:
     before, tensor = asked.before, named.tensor
     last = before.step_of(tensor)
-    upcoming = before.upcoming[0]() if before.upcoming is not None and before.upcoming[0] is not None else None
+    upcoming = before.upcoming[0]() if before.upcoming is not None else None
     owner = held_by(upcoming, tensor, asked.names) if upcoming is not None else None
     can_will = owner is not None
     if last is not None and (owner is None or tells == DID):
-        stepped = last[0].optimizer() if last[0].optimizer is not None else None
-        owner = held_by(stepped, tensor, asked.names) or owner
+        owner = held_by(last[0].optimizer(), tensor, asked.names) or owner
     owner = owner or next(
         (o for _, x in asked.names.optimizers.values() if (o := held_by(x, tensor, asked.names))), None
     )
@@ -143,7 +142,8 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
     known = replace(known, tells=DID, iteration=step.iteration)
     taken = taken_from(asked.before, step, kept, tensor)
     if step.failed or not step.over:
-        return replace(_told(known, owner, tensor, taken, None), note="the step raised: what it left may be half done")
+        note = "the step raised: what it left may be half done" if step.failed else "its step has not ended yet"
+        return replace(_told(known, owner, tensor, taken, None), note=note)
     version = _version(tensor)
     after = element(tensor, known.index) if version is None or version == kept.version else None
     told = _told(known, owner, tensor, taken, after)
