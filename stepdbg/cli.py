@@ -36,6 +36,9 @@ Options come before the script; everything after it is the script's own.
                       shell if it has torch, else stepdbg's own
   --on-detach WHAT    what becomes of the script if this screen dies: end (default), or
                       continue, its output then going to stepdbg-SCRIPT-PID.log
+  --previous-values MB
+                      memory for what parameters were before a step, in MiB (default
+                      256; 0: none, then only what a step leaves is told)
   --output FILE       also write everything the script prints to FILE
   --config FILE       configuration to use in place of the user's own
   -h, --help          show this and exit
@@ -52,6 +55,7 @@ class Arguments:
     python: str | None = None
     stop_at: str | None = None
     on_detach: str | None = None
+    previous_values: int | None = None
     output: Path | None = None
     config: Path | None = None
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -160,6 +164,15 @@ def _checked(option: str, check: Callable[[str], str], value: str) -> str:
         raise UsageError(f"{option}: {error}") from None
 
 
+def _previous_values(arguments: Arguments, value: str) -> None:
+    from stepdbg.config import check_previous
+
+    try:
+        arguments.previous_values = check_previous(value)
+    except UsageError as error:
+        raise UsageError(f"--previous-values: {error}") from None
+
+
 def _python(arguments: Arguments, value: str) -> None:
     arguments.python = value
 
@@ -179,6 +192,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Arguments, str], None]]] = {
     "--stop-at": ("first|never|PHASE", _stop_at),
     "--phase": ("PHASE=package.module:Class.method", _phase),
     "--on-detach": ("end|continue", _on_detach),
+    "--previous-values": ("MB", _previous_values),
     "--output": ("FILE", _output),
     "--config": ("FILE", _config),
 }
@@ -231,10 +245,12 @@ def _launch(arguments: Arguments, config: Config) -> Launch:
     phases = dict(config.phases)
     for name, functions in arguments.phases.items():
         phases[name] = (*phases.get(name, ()), *functions)
+    previous = config.previous_values if arguments.previous_values is None else arguments.previous_values
     settings = Settings(
         stop_at=arguments.stop_at or config.stop_at or "first",
         on_detach=arguments.on_detach or config.on_detach or "end",
         phases=phases,
+        previous_bytes=Settings.previous_bytes if previous is None else previous << 20,
     )
     if arguments.output is not None:
         _check_output(arguments.output)

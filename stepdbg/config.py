@@ -4,6 +4,7 @@
     stop-at = "backward"            # first, never, or a phase
     on-detach = "end"               # or continue
     python = ".venv/bin/python"
+    previous-values = 256           # MiB of what parameters were before a step; 0: none
 
     [keys]
     next = "n,space"
@@ -34,6 +35,8 @@ from stepdbg.protocol.records import Phase
 PHASES = tuple(phase.value for phase in Phase)
 STOPS = ("first", "never", *PHASES)
 ON_DETACH = ("end", "continue")
+MOST_PREVIOUS = 1 << 20
+"""MiB of previous values that may be asked for."""
 
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _KEY = re.compile(r"((ctrl|shift|alt|super|hyper|meta)\+)*(\S|[a-z][a-z0-9_]+)")
@@ -49,6 +52,8 @@ class Config:
     stop_at: str | None = None
     on_detach: str | None = None
     python: str | None = None
+    previous_values: int | None = None
+    """In MiB."""
     keys: dict[str, str] = field(default_factory=dict)
     """Command name → keys in Textual's names, separated by commas."""
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -93,6 +98,13 @@ def check_on_detach(name: str) -> str:
     return name
 
 
+def check_previous(text: str) -> int:
+    """The number of MiB in `text`. Raises UsageError with the right form."""
+    if not (text.isascii() and text.isdecimal()) or int(text) > MOST_PREVIOUS:
+        raise UsageError(f"{text!r} is no number of MiB; write a whole one from 0 (none) to {MOST_PREVIOUS}")
+    return int(text)
+
+
 def check_function(name: str) -> str:
     """`name` if it has the form of a function's address. Raises UsageError with that form."""
     if not _FUNCTION.fullmatch(name):
@@ -133,7 +145,7 @@ class _Reader:
             data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise self._syntax(str(error)) from None
-        allowed = ("theme", "stop-at", "on-detach", "python", "keys", "phases")
+        allowed = ("theme", "stop-at", "on-detach", "python", "previous-values", "keys", "phases")
         for name in data:
             if name not in allowed:
                 self._fail(
@@ -145,6 +157,7 @@ class _Reader:
             stop_at=self._string(data, "stop-at", check_stop),
             on_detach=self._string(data, "on-detach", check_on_detach),
             python=self._string(data, "python"),
+            previous_values=self._previous(data),
             keys=self._keys(self._table(data, "keys")),
             phases=self._phases(self._table(data, "phases")),
             path=self.path,
@@ -173,6 +186,18 @@ class _Reader:
             except UsageError as error:
                 self._fail((name,), f"{name}: {error}")
         return value
+
+    def _previous(self, data: dict[str, Any]) -> int | None:
+        name = "previous-values"
+        value = data.get(name)
+        if value is None:
+            return None
+        if type(value) is not int:
+            self._fail((name,), f"{name}: expected a number of MiB, as in {name} = 256")
+        try:
+            return check_previous(str(value))
+        except UsageError as error:
+            self._fail((name,), f"{name}: {error}")
 
     def _table(self, data: dict[str, Any], name: str) -> dict[str, Any]:
         value = data.get(name, {})

@@ -74,6 +74,7 @@ class Control:
         self._report: Remembered | None = None
         self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
+        tracker.before.limit = settings.previous_bytes
         tracker.free = settings.stop_at == "never"
 
     def _clock(self) -> float:
@@ -351,6 +352,7 @@ class Control:
         if self.tracker.free:
             self.tracker.watched.runs_free()
             self.tracker.passes.ran_free()
+            self.tracker.before.runs_free()
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:
             self.watch.complete = True
@@ -363,6 +365,7 @@ class Control:
         """Run on bare from here."""
         self.tracker.armed = False
         self._report = None
+        self.tracker.before.clear()
         self._channel.close()
         self.detached()
 

@@ -17,6 +17,7 @@ from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Active, Tracker
@@ -143,6 +144,8 @@ class Report:
             return self.graphs.path(query, work)
         if isinstance(query, m.GetMemory):
             return self.memory(work)
+        if isinstance(query, m.GetExplanation):
+            return explain(Asked(self._tracker.before, self.names, self._number, self._watch.grad_label), query)
         if isinstance(query, m.GetSource):
             return sources.read(query.file)
         raise TypeError(f"no query: {type(query).__name__}")

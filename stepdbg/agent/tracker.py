@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stepdbg.agent.calls import Calls, Site
 from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
+from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
@@ -88,6 +89,8 @@ class Tracker:
         self.backward_threads: set[int] = set()
         self.watched = Watched()
         self.passes = Passes()
+        self.before = Before()
+        """What parameters were before the last step of each optimizer."""
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -130,6 +133,8 @@ class Tracker:
                 control.watch.scaled, self.loss_scaled = self.loss_scaled, False
                 self.backward_threads.add(get_ident())
                 control.watch.backward_begins(args, kwargs, subject.__qualname__, active.station)
+            elif phase is _STEP:
+                self.before.about_to_stop(subject, args, kwargs)
         except Exception as error:
             control.broken(error)
             return None
@@ -140,10 +145,15 @@ class Tracker:
             control.boundary(active, frame)
             if phase is _BACKWARD or phase is _ZERO_GRAD:
                 self._watch(control, active, args, kwargs)
+            elif phase is _STEP:
+                self.before.upcoming = None
+                if self.armed and not (active.skipped or self.free):
+                    self.before.keep(control, subject, self.loop.iteration, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
             self.backward_threads.discard(get_ident())
+            self.before.upcoming = None
             raise
         local.closed = not transparent
         if transparent:
@@ -208,6 +218,7 @@ class Tracker:
                 self.backward_threads.discard(get_ident())
                 control.watch.phase_ended(active, error, result)
             elif phase is _STEP:
+                self.before.step_ended(id(station.what()), failed=error is not None)
                 self._stepped(station.what())
             elif not active.skipped:
                 if phase is _ZERO_GRAD:
@@ -352,30 +363,31 @@ class Tracker:
     def entry_points(self) -> tuple[Callable[..., Any], ...]:
         """The functions through which the script comes in here."""
         own = Tracker
-        entering = (own.enter, own.enter_module, own.enter_custom)
+        entering = (own.enter, own.enter_module, own.enter_custom, own.step_inside_begins)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
-        inside = (*self.calls.entry_points(), *self.watched.outputs.entry_points())
-        return (*entering, *leaving, own.look, own.raised_free, *own._of_free_runs(), *inside)
-
-    @staticmethod
-    def _of_free_runs() -> tuple[Callable[..., Any], ...]:
-        return (
-            Tracker.cleared_free,
-            Tracker.backward_free,
-            Tracker.grad_free,
-            Tracker.stepped_free,
-            Tracker._label_free,
-        )
+        free = (own.cleared_free, own.backward_free, own.grad_free, own.stepped_free, own._label_free)
+        inside = (*self.calls.entry_points(), *self.watched.outputs.entry_points(), *self.before.entry_points())
+        return (*entering, *leaving, own.look, own.raised_free, *free, *inside)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 
+    def step_inside_begins(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """An optimizer is about to step inside another phase. Returns whether that is a backward, so in a hook."""
+        control = self.control
+        if control is None or not self.armed or all(active.phase is not _BACKWARD for active in self.local.stack):
+            return False
+        if not self.free:
+            self.before.keep(control, args[0], self.loop.iteration, args, kwargs)
+        return True
+
     def step_inside(self, optimizer: Any) -> None:
-        """An optimizer steps inside another phase (in a backward hook): no stop, but it is its step."""
-        if any(active.phase is _BACKWARD for active in self.local.stack):
-            self._stepped(optimizer)
+        """It has: there was no stop, but it is its step."""
+        self.before.step_ended(id(optimizer))
+        self._stepped(optimizer)
 
     def step_left_out(self, optimizer: Any) -> None:
         """`GradScaler.step` found inf or NaN gradients and did not call `optimizer.step()`: counts as its step."""
+        self.before.left_out = self.loop.iteration
         self._stepped(optimizer)
         if self.last is not None:
             self.last.detail = "inf/nan gradients: step left out by GradScaler"

@@ -54,10 +54,9 @@ def phase_wrapper(
         if local.closed or not tracker.armed or is_compiling() or (passes is not None and passes(args[0])):
             paused = is_backward and stacks.pause()
             try:
-                if not is_step:
-                    return original(*args, **kwargs)
+                inside = is_step and not is_compiling() and tracker.step_inside_begins(args, kwargs)
                 result = original(*args, **kwargs)
-                if tracker.armed and not is_compiling():
+                if inside:
                     tracker.step_inside(args[0])
                 return result
             except BaseException as error:

@@ -7,7 +7,7 @@ earlier stops can be looked at: what was never asked for then is not there, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.step import Explanation
 
 HISTORY = 500
 """Stops kept, at most; older ones are forgotten first."""
@@ -79,6 +80,8 @@ class Recorded:
     graph: GraphTree | None = None
     values: Mapping[str, ValuesRecord] = field(default_factory=dict)
     """By parameter name: the last page received of each."""
+    explained: Mapping[Hashable, Explanation] = field(default_factory=dict)
+    """By (name, index or None, "did", "will" or "") as it was asked for."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Query class name → the one line why the last one could not be answered."""
     working: Mapping[str, m.Working] = field(default_factory=dict)
@@ -204,8 +207,7 @@ def look(view: View, steps: int) -> View:
 def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorded:
     if isinstance(answer, ParameterPage) and isinstance(query, m.GetParameters):
         before = recorded.parameters
-        asked = query.pattern, query.arrangement
-        same = before is not None and (before.pattern, before.arrangement) == asked
+        same = before is not None and (before.pattern, before.arrangement) == (query.pattern, query.arrangement)
         known = before.rows if same and before is not None else {}
         listing = ParameterList(
             pattern=query.pattern,
@@ -229,6 +231,11 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         return replace(recorded, values=_with(recorded.values, answer.name, answer))
     if isinstance(answer, MemoryRecord):
         return replace(recorded, memory=answer)
+    if isinstance(answer, Explanation) and isinstance(query, m.GetExplanation):
+        asked = query.name, query.index, query.tells
+        resolved = answer.name, answer.index, query.tells
+        both = MappingProxyType({**recorded.explained, asked: answer, resolved: answer})
+        return replace(recorded, explained=both)
     raise TypeError(f"no answer to a query: {type(answer).__name__}")
 
 

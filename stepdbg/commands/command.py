@@ -64,6 +64,13 @@ class ValuesHost(Protocol):
         """Keep what that module puts out, or no longer; empty: say which are kept."""
 
 
+class StepHost(Protocol):
+    """What a command can ask of the app about optimizer steps. Each call returns at once."""
+
+    def explain(self, name: str, index: tuple[int, ...] | None) -> None:
+        """Show what the step does to one element; no name: the selected parameter, no index: the selected element."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -78,6 +85,10 @@ class Host(Protocol):
     @property
     def values(self) -> ValuesHost:
         """What can be done with single tensors."""
+
+    @property
+    def step(self) -> StepHost:
+        """What can be told of optimizer steps."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

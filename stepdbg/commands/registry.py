@@ -16,6 +16,7 @@ from stepdbg.commands.available import (
 from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.graph import GRAPH
 from stepdbg.commands.parameters import PARAMETERS
+from stepdbg.commands.step import STEP
 from stepdbg.commands.values import VALUES
 from stepdbg.protocol.messages import Action
 
@@ -234,5 +235,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *VALUES, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *VALUES, *STEP, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

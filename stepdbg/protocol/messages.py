@@ -15,6 +15,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 
 
@@ -262,6 +263,20 @@ class SetWatching:
 
 
 @dataclass(frozen=True)
+class GetExplanation:
+    """What an optimizer's step did, or is about to do, to one element. Cost: that element's computation."""
+
+    RESULT: ClassVar[type[Any]] = Explanation
+    id: int
+    name: str
+    """Empty: the first parameter that a step changes."""
+    index: tuple[int, ...] | None = None
+    """Negative ones count from the end, as in Python; None: the first element."""
+    tells: str = ""
+    """"did" or "will"; empty: what is about to be done where that is known, else what was done."""
+
+
+@dataclass(frozen=True)
 class GetMemory:
     """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data."""
 
@@ -280,7 +295,7 @@ class GetSource:
 
 Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
-    | SeekElement | CopyValues | MarkModule
+    | SeekElement | CopyValues | MarkModule | GetExplanation
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query
@@ -301,3 +316,5 @@ class Settings:
     """What becomes of the script when the screen's side dies: "end" or "continue"."""
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The phase map: Phase value → functions as "pkg.mod:Class.method"."""
+    previous_bytes: int = 268_435_456
+    """Copies of what parameters were before the last step, at most; 0: none."""

@@ -46,6 +46,7 @@ from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
+from stepdbg.ui.step import StepCommands
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
 from stepdbg.ui.values import ValuesCommands
 
@@ -80,6 +81,7 @@ class StepdbgApp(App[Exited | None]):
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
         self.parameters = ParameterCommands(self)
         self.values = ValuesCommands(self, self._ask_session)
+        self.step = StepCommands(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)

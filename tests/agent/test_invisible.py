@@ -33,6 +33,7 @@ async def look(session: ThreadSession, stop: StopRecord) -> None:
     await session.request(m.GetMemory(0))
     for row in page.rows[:2]:
         await session.request(m.GetValues(0, row.name))
+        await session.request(m.GetExplanation(0, row.name))
 
 
 def both(train: Callable[[], Any]) -> tuple[Any, Any]:

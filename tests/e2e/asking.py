@@ -23,6 +23,7 @@ from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
 from stepdbg.protocol.records import SIDES, ParameterPage, StopReason, StopRecord
+from stepdbg.protocol.step import Explanation
 
 STEPS = 40
 """Stops at which everything is asked; then the script runs free to its end."""
@@ -41,6 +42,7 @@ class Asked:
     stops: list[StopRecord] = field(default_factory=list)
     parameters: dict[int, ParameterPage] = field(default_factory=dict)
     graphs: dict[int, GraphPage] = field(default_factory=dict)
+    explained: list[Explanation] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
     """By the name of the query."""
     failures: list[str] = field(default_factory=list)
@@ -109,6 +111,8 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     parameters = asked.parameters.get(stop.number)
     for row in parameters.rows[:4] if parameters else ():
         await _one(session, m.GetValues(0, row.name), stop, asked)
+        await _one(session, m.GetExplanation(0, row.name), stop, asked)
+        await _one(session, m.GetExplanation(0, row.name, tells="did"), stop, asked)
     await _ask_values(session, stop, asked)
     graph = asked.graphs.get(stop.number)
     if graph is not None and graph.recorded_at is not None:
@@ -198,7 +202,9 @@ async def _one(session: ProcessSession, query: m.Query, stop: StopRecord, asked:
         asked.failures.append(f"stop {stop.number}: {query}: {error}")
         return
     asked.answered[type(query).__name__] += 1
-    if isinstance(answer, ParameterPage):
+    if isinstance(answer, Explanation):
+        asked.explained.append(answer)
+    elif isinstance(answer, ParameterPage):
         if isinstance(query, m.GetParameters) and not query.pattern:
             asked.parameters[stop.number] = answer
     elif isinstance(query, m.GetGraph) and query.lens == WHOLE and not query.seek:

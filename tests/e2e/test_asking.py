@@ -47,6 +47,7 @@ def test_asking_changes_nothing(script: Script, tmp_path: Path) -> None:
             assert {"GetGraphEdges", "GetGraphPath"} <= asked.answered.keys()
     if "raises" in script.flags:
         assert StopReason.EXCEPTION in {stop.reason for stop in asked.stops}
+    assert [e for e in asked.explained if e.within is False] == []
     for page in asked.graphs.values():
         assert page.total == len(page.rows) or page.total > 500
         assert (page.rows[0].nodes if page.rows else 0) == page.nodes

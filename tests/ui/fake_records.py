@@ -25,6 +25,7 @@ from stepdbg.protocol.records import (
     TensorView,
     ValuesRecord,
 )
+from stepdbg.protocol.step import Explanation, Given, StepLine
 from stepdbg.protocol.values import ElementFound, Marked, MarkedModules, PythonText
 
 FILE = "/home/user/two_nets.py"
@@ -164,6 +165,43 @@ def tensor(dims: tuple[int, ...], scale: float) -> TensorView:
     return TensorView(dims, "float32", "cpu", 4 * rows * columns, stats, rows, columns, 0, 0, cells)
 
 
+def explanation(query: m.GetExplanation, number: int) -> Any:
+    """What the first step did to an element of `net`, from stop 6 on."""
+    dims = dict(_SHAPES).get(query.name)
+    if dims is None:
+        return f"no parameter is called {query.name} at this stop"
+    names = [name for name, _ in _SHAPES]
+    at = names.index(query.name)
+    index = query.index if query.index is not None else (0,) * len(dims)
+    known = Explanation(
+        number, query.name, index, dims, "float32", at, len(names),
+        names[at - 1] if at else "", names[at + 1] if at + 1 < len(names) else "",
+    )  # fmt: skip
+    if not query.name.startswith("net."):
+        return replace(known, note=f"nobody owns {query.name}: no optimizer was given it, so no step changes it")
+    known = replace(known, optimizer="optimiser", kind="SGD", groups=1)
+    if number < 6:
+        return replace(known, note="optimiser has not stepped yet")
+    return replace(
+        known,
+        tells="did",
+        owned_by="it was given net.parameters(): group 0 of 1, 4 parameters",
+        iteration=1,
+        hyper=(Given("", "lr", "0.1"), Given("μ", "momentum", "0")),
+        given=(Given("p", "value", "0.5"), Given("g", "gradient", "-0.25")),
+        rule="p ← p - lr·g",
+        lines=(StepLine("p ← p - lr·g", "0.5 - 0.1·(-0.25)", "0.525"),),
+        before="0.5",
+        after="0.525",
+        change="0.025",
+        predicted="0.525",
+        exact=True,
+        ulps=0.0,
+        within=True,
+        tolerance="bit for bit",
+    )
+
+
 def answer(query: Any, number: int) -> Any:
     """What the agent says to `query` at stop `number`; a string is its reason to refuse."""
     if isinstance(query, m.GetParameters):
@@ -185,6 +223,8 @@ def answer(query: Any, number: int) -> Any:
         return fake_graph.path(query)
     if isinstance(query, m.SetWatching):
         return fake_graph.watching(query)
+    if isinstance(query, m.GetExplanation):
+        return explanation(query, number)
     if isinstance(query, m.GetMemory):
         grads = 4 if number > 4 else 0
         return MemoryRecord(number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0)

@@ -29,6 +29,7 @@ from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.panes.values import ValuesBody, ValuesPane
 from stepdbg.ui.panes.values.look import CHOICES, DISPLAYS, Origin
+from stepdbg.ui.screens.explain import ExplainScreen
 from stepdbg.ui.screens.help import HelpScreen
 from stepdbg.ui.screens.main import MainScreen
 from stepdbg.ui.widgets.line_list import LineList
@@ -84,6 +85,7 @@ async def test_every_key(demo: str) -> None:
         await pane_keys(driver)
         await graph_keys(driver)
         await parameter_keys(driver)
+        await explain_key(driver)
         await values_keys(driver)
         await source_keys(driver)
         await rail_and_console_keys(driver)
@@ -371,6 +373,15 @@ async def parameter_keys(driver: Driver) -> None:
     await driver.press("home", *["j"] * largest)
     await driver.press("enter")
     assert driver.app.selected == listing.rows[largest].name
+
+
+async def explain_key(driver: Driver) -> None:
+    await driver.press("e")
+    await driver.until(lambda: isinstance(driver.app.screen, ExplainScreen), "the step is explained")
+    await driver.settled()
+    assert driver.told(m.GetExplanation)
+    await driver.press("escape")
+    assert not isinstance(driver.app.screen, ExplainScreen)
 
 
 async def values_keys(driver: Driver) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stepdbg import cli
 from stepdbg.cli import main, parse
 from stepdbg.client.session import Exited
+from stepdbg.config import Config
 from stepdbg.errors import UsageError
 from stepdbg.launch import demos
 from stepdbg.launch.summary import how_it_ended, last_lines, plain_lines
@@ -44,6 +46,15 @@ def test_option_values_after_a_space_or_an_equals_sign() -> None:
     split, joined = parse(["--python", "p", "x.py"]), parse(["--python=p", "x.py"])
     assert split == joined
     assert split.python == "p"
+
+
+def test_memory_for_previous_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepdbg.launch.interpreter.choose", lambda *_: None)
+    limit = lambda words, config: cli._launch(parse([*words, "x.py"]), config).settings.previous_bytes  # noqa: E731
+    assert parse(["--previous-values=64", "x.py"]).previous_values == 64
+    assert limit([], Config()) == 256 << 20
+    assert limit(["--previous-values", "0"], Config(previous_values=7)) == 0
+    assert limit([], Config(previous_values=7)) == 7 << 20
 
 
 def test_phases_add_up() -> None:
@@ -91,6 +102,12 @@ def test_a_demo_and_a_file_called_demo() -> None:
         (["--phase", "step", "x.py"], "write PHASE=package.module:Class.method"),
         (["--phase", "stop=a:b", "x.py"], "did you mean step?"),
         (["--phase", "step=a.b", "x.py"], "names no function"),
+        (
+            ["--previous-values", "1GB", "x.py"],
+            "--previous-values: '1GB' is no number of MiB; write a whole one from 0",
+        ),
+        (["--previous-values", "-1", "x.py"], "'-1' is no number of MiB"),
+        (["--previous-values", "9999999", "x.py"], "from 0 (none) to 1048576"),
     ],
 )
 def test_mistakes_are_named(words: list[str], said: str) -> None:

@@ -87,6 +87,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("display heat map", "did you mean heatmap?"),
         ("show", "show needs one argument: show EXPRESSION"),
         ("unmark", "unmark needs one argument: unmark MODULE"),
+        ("expo! graph.dot", "there is no export!, only export FILE"),
         ("next!", "there is no next!, only next"),
     ],
 )
@@ -105,7 +106,7 @@ def test_the_beginning_of_one_name_is_enough() -> None:
 
 
 def test_replacing_a_file_is_only_done_when_written_out() -> None:
-    assert parse("exp graph.dot") == parse("save graph.dot") == Parsed(BY_NAME["export"], "graph.dot")
+    assert parse("expo graph.dot") == parse("save graph.dot") == Parsed(BY_NAME["export"], "graph.dot")
     assert parse("export! my graph.dot") == Parsed(BY_NAME["export!"], "my graph.dot")
 
 

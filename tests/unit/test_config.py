@@ -14,6 +14,7 @@ theme = "textual-light"
 stop-at = "backward"
 on-detach = "continue"
 python = ".venv/bin/python"
+previous-values = 64
 
 [keys]
 next = "n,f10"
@@ -33,6 +34,7 @@ def test_a_whole_file(file: Path) -> None:
     read = config.load(file)
     assert (read.theme, read.stop_at, read.on_detach) == ("textual-light", "backward", "continue")
     assert read.python == ".venv/bin/python"
+    assert read.previous_values == 64
     assert read.keys == {"next": "n,f10"}
     assert read.phases == {"step": ("mylib.optim:Optimizer.step", "other:step")}
     assert read.path == file
@@ -44,6 +46,9 @@ def test_a_whole_file(file: Path) -> None:
         ('\ntheem = "x"', 2, "unknown key 'theem'; did you mean theme?"),
         ("zzz = 1", 1, "unknown key 'zzz'; keys are theme, stop-at"),
         ("theme = 3", 1, "theme: expected text"),
+        ('previous-values = "64"', 1, "previous-values: expected a number of MiB, as in previous-values = 256"),
+        ("previous-values = true", 1, "previous-values: expected a number of MiB"),
+        ("\nprevious-values = -3", 2, "previous-values: '-3' is no number of MiB; write a whole one from 0 (none)"),
         ('# a comment\nstop-at = "frist"', 2, "stop-at: 'frist' is no place to stop; did you mean first?"),
         ('on-detach = "stay"', 1, "on-detach: 'stay' is neither end nor continue"),
         ("keys = 1", 1, "keys: expected a table, [keys]"),

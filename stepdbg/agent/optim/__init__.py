@@ -1,0 +1,1 @@
+"""What an optimizer's step does to each parameter: kept from before it (`before`), and explained (`explain`)."""
