@@ -218,6 +218,7 @@ class Control:
                 self._pause = False
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
+                report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 with quiet():
                     record = self._record(reason, active, report, exception)
                 self._channel.send(m.Stopped(record))

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stepdbg.agent import memory, naming, sources, tensors
+from stepdbg.agent import edits, memory, naming, sources, tensors
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.record import GraphRecord
 from stepdbg.agent.graph.shelf import Shelf
@@ -25,6 +25,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.records import (
     MemoryRecord,
     ParameterPage,
@@ -109,6 +110,8 @@ class Report:
         self._before = before
         self._next = Remembered()
         self._marked = False
+        self.over = False
+        """Whether nothing of the script runs after this stop."""
         self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
             self._next.graphs = before.graphs
@@ -173,6 +176,8 @@ class Report:
             return self.memory(work)
         if isinstance(query, m.GetSource):
             return sources.read(query.file)
+        if isinstance(query, (SetValue, SetRequiresGrad)):
+            return self.edit(query, work)
         raise TypeError(f"no query: {type(query).__name__}")
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
@@ -336,6 +341,14 @@ class Report:
             self._number,
             complete=self._watch.complete,
         )
+
+    # ── edits ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
+        """Write what the user sets. What was read before is read anew."""
+        self._statistics.clear()
+        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
+        return edits.apply(query, place, work)
 
 
 def kind_of(station: Station) -> str:

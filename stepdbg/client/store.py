@@ -15,6 +15,7 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -27,6 +28,9 @@ from stepdbg.protocol.records import (
 
 HISTORY = 500
 """Stops kept, at most; older ones are forgotten first."""
+
+EDITS = 2_000
+"""Edits kept, at most."""
 
 
 class Status(Enum):
@@ -75,6 +79,8 @@ class Recorded:
     graph: GraphTree | None = None
     values: Mapping[str, ValuesRecord] = field(default_factory=dict)
     """By parameter name: the last page received of each."""
+    edits: tuple[Edit, ...] = ()
+    """What was set by hand at this stop, oldest first."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Query class name → the one line why the last one could not be answered."""
     working: Mapping[str, m.Working] = field(default_factory=dict)
@@ -104,6 +110,8 @@ class View:
     """Why the connection to the script went, while its end was not known yet; "" for no reason given."""
     notices: tuple[str, ...] = ()
     """One-line warnings of the agent, oldest first."""
+    edits: tuple[Edit, ...] = ()
+    """What was set by hand in this run, oldest first; also of stops that are forgotten."""
 
     @property
     def looking_at(self) -> Recorded | None:
@@ -154,6 +162,9 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
         view = replace(view, sources=_with(view.sources, answer.file, answer))
     elif isinstance(answer, Watching):
         view = replace(view, watching=answer)
+    elif isinstance(answer, Edited):
+        view = replace(view, edits=(*view.edits, *answer.edits)[-EDITS:])
+        view = _update(view, stop, lambda recorded: _edited(recorded, answer.edits))
     else:
         view = _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
     return _update(view, stop, lambda recorded: _settled(recorded, name, None))
@@ -216,6 +227,13 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
     if isinstance(answer, MemoryRecord):
         return replace(recorded, memory=answer)
     raise TypeError(f"no answer to a query: {type(answer).__name__}")
+
+
+def _edited(recorded: Recorded, edits: tuple[Edit, ...]) -> Recorded:
+    """A stop after something was set at it: numbers that were read before are not those of now."""
+    listing = recorded.parameters
+    unread = replace(listing, rows=MappingProxyType({})) if listing is not None else None
+    return replace(recorded, edits=(*recorded.edits, *edits), parameters=unread, values=MappingProxyType({}))
 
 
 def _settled(recorded: Recorded, name: str, error: str | None) -> Recorded:

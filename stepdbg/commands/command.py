@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepdbg.client.store import View
+from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import Action
 
 
@@ -29,12 +30,26 @@ class GraphHost(Protocol):
         """Write the graph as it is shown to the file `name`, over one that exists only with `replace`."""
 
 
+class EditHost(Protocol):
+    """What a command can ask of the app about changes by hand. Each call returns at once."""
+
+    def set(self, query: SetValue | SetRequiresGrad) -> None:
+        """Have it done, and say what it changed."""
+
+    def show(self) -> None:
+        """List every edit of this run."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
     @property
     def graph(self) -> GraphHost:
         """What can be done with graphs."""
+
+    @property
+    def edits(self) -> EditHost:
+        """Changes by hand."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""
@@ -88,6 +103,8 @@ class Argument:
     """Raises UsageError for text that cannot be used whatever the script does."""
     suggest: Callable[[str], Iterable[str]] | None = None
     """What text that has been begun may become."""
+    suggest_in: Callable[[str, View], Iterable[str]] | None = None
+    """The same, from what is on screen."""
 
 
 Availability = Callable[[View], str | None]

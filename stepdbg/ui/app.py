@@ -23,6 +23,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -75,6 +76,7 @@ class StepdbgApp(App[Exited | None]):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
+        self.edits = EditCommands(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
