@@ -225,7 +225,7 @@ class Control:
                 action = self._serve(report)
                 self._go_on(action, active)
                 with quiet():
-                    self._report = report.remembered()
+                    self._report = report.remembered() if self.tracker.armed else None
             except ChannelClosedError:
                 self._gone()
             except Exception as error:

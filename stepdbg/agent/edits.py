@@ -66,6 +66,9 @@ def _writes(query: SetValue, place: Place) -> Sequence[Change]:
         slots = settings.find(names, target)
         if slots:
             return [Setting(slot, amount, picks) for slot in slots]
+    indexed = _with_index(target, picks)
+    if indexed and pointing.module(names, indexed) is not None:
+        target = indexed  # for what is said of it: net[0] is a module
     return [Write(named, amount, picks) for named in chosen or _parameters(names, target)]
 
 

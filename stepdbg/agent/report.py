@@ -16,6 +16,9 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent import edits, memory, naming, sources, tensors
+from stepdbg.agent.compare.pages import Diffs
+from stepdbg.agent.compare.sides import Known
+from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.record import GraphRecord
 from stepdbg.agent.graph.shelf import Shelf
@@ -25,6 +28,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -66,6 +70,7 @@ class Remembered:
     values: dict[str, Mark] = field(default_factory=dict)
     grads: dict[str, Mark | None] = field(default_factory=dict)
     graphs: Shelf = field(default_factory=Shelf)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
 
 class _Named:
@@ -114,7 +119,7 @@ class Report:
         """Whether nothing of the script runs after this stop."""
         self._statistics: dict[tuple[int, int], TensorStats] = {}
         if before is not None:
-            self._next.graphs = before.graphs
+            self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
 
     @property
     def names(self) -> naming.Names:
@@ -153,6 +158,8 @@ class Report:
 
     def remembered(self) -> Remembered:
         """What the next stop may compare with."""
+        if not self.over:
+            self._remember_values()
         if self._marked:
             for named in self.names.parameters:
                 self._next.values.setdefault(named.name, _mark(named.tensor, None))
@@ -178,6 +185,8 @@ class Report:
             return sources.read(query.file)
         if isinstance(query, (SetValue, SetRequiresGrad)):
             return self.edit(query, work)
+        if isinstance(query, GetDiff):
+            return self.diffs.page(query, work)
         raise TypeError(f"no query: {type(query).__name__}")
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
@@ -342,13 +351,25 @@ class Report:
             complete=self._watch.complete,
         )
 
-    # ── edits ───────────────────────────────────────────────────────────────────────────────────────────────
-
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
+        self._remember_values()
         self._statistics.clear()
+        self.diffs.forget()
         place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
         return edits.apply(query, place, work)
+
+    @cached_property
+    def diffs(self) -> Diffs:
+        """What was compared at this stop."""
+        return Diffs(Known(self._number, self.names, self._next.snapshots))
+
+    def keep_at_most(self, nbytes: int) -> None:
+        """How much the values of earlier stops may take."""
+        self._next.snapshots.limit = nbytes
+
+    def _remember_values(self) -> None:
+        self._next.snapshots.take(self._number, self._tracker.loop.iteration, self.names.parameters)
 
 
 def kind_of(station: Station) -> str:

@@ -13,7 +13,7 @@ class SideKind(str, Enum):
     NOW = "now"
     """All parameters at this stop."""
     STOP = "stop"
-    """All parameters as they were at stop `number`."""
+    """All parameters as they were at stop `number`; 0 and less: so many stops before this one."""
     NAME = "name"
     """The parameter, or what is in the module, called `name`."""
     FILE = "file"
@@ -30,7 +30,9 @@ class Side:
 
 
 class DiffOrder(str, Enum):
-    """What the rows are sorted by: the largest first, but names from A to Z."""
+    """What the rows are sorted by, the largest first. What differs stands before what cannot be compared, that before
+    what is only on one side, and what is equal comes last.
+    """
 
     RATIO = "ratio"
     """|Δ| / |A|"""
@@ -39,6 +41,7 @@ class DiffOrder(str, Enum):
     """The largest single difference."""
     DIFFERING = "differing"
     NAME = "name"
+    """In the order of A, whatever they are."""
 
 
 @dataclass(frozen=True)
