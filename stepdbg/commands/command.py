@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepdbg.client.store import View
+from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import Action
 
@@ -40,6 +41,13 @@ class EditHost(Protocol):
         """List every edit of this run."""
 
 
+class CompareHost(Protocol):
+    """What a command can ask of the app about comparisons. Each call returns at once."""
+
+    def diff(self, query: GetDiff) -> None:
+        """Show what differs."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -50,6 +58,10 @@ class Host(Protocol):
     @property
     def edits(self) -> EditHost:
         """Changes by hand."""
+
+    @property
+    def compare(self) -> CompareHost:
+        """Comparisons."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

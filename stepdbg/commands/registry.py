@@ -14,6 +14,7 @@ from stepdbg.commands.available import (
     needs_stop,
 )
 from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
 from stepdbg.protocol.messages import Action
@@ -233,5 +234,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *EDIT, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *EDIT, *COMPARE, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}
