@@ -18,7 +18,7 @@ FILES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl", ".tar")
 
 NOW = Side(SideKind.NOW)
 
-_WORD = re.compile(r""""([^"]*)"|'([^']*)'|((?:[^\s"']|\[\s*(?:"[^"]*"|'[^']*')\s*\])+)""")
+_WORD = re.compile(r""""([^"]*)"|'([^']*)'|((?:\[\s*(?:"[^"]*"|'[^']*')\s*\]|[^\s"'])+)""")
 
 
 def read_diff(text: str) -> GetDiff:
@@ -89,7 +89,7 @@ COMPARE = (
         "Compare two stops, parameters, modules or files: diff -3, diff net net2, diff ckpt.pt.",
         lambda host, argument: host.compare.diff(read_diff(argument)),
         aliases=("compare",),
-        argument=Argument("what", f"a stop, two names, or a file: {FORM}", check=read_diff, suggest_in=suggest),
+        argument=Argument("a [b]", f"as in {FORM}", check=read_diff, suggest_in=suggest),
         available=needs_live,
     ),
 )

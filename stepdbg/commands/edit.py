@@ -176,7 +176,7 @@ EDIT = (
         "Edit",
         "Change a setting, a parameter, its .grad or requires_grad: set lr 0.01, set net[0].bias 0.",
         lambda host, argument: host.edits.set(read_set(argument)),
-        argument=Argument("what", f"a name and a value: {FORM}", check=read_set, suggest_in=suggest),
+        argument=Argument("name value", f"as in {FORM}", check=read_set, suggest_in=suggest),
         available=needs_more_to_come,
     ),
     Command(

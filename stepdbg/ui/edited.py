@@ -34,7 +34,6 @@ def told(edit: Edit) -> str:
 
 
 def summary(edits: Sequence[Edit]) -> str:
-    """The newest ones in a line, and how many more there are."""
-    newest = [f"{edit.target} {change(edit)}".rstrip() for edit in edits[-FEW:]]
-    more = len(edits) - len(newest)
-    return " · ".join(newest) + (f" · and {more:,} before (edits lists them)" if more else "")
+    """The newest ones in a line, after how many there are."""
+    newest = " · ".join(f"{edit.target} {change(edit)}".rstrip() for edit in edits[-FEW:])
+    return newest if len(edits) <= FEW else f"{len(edits):,} edits, the last ones {newest}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import GetParameters, GetValues
-from stepdbg.ui import format as fmt
 from stepdbg.ui.edited import summary, told
 from stepdbg.ui.exporting import Ask
 from stepdbg.ui.graphs import GONE
@@ -74,6 +73,6 @@ class EditCommands:
 def outcome(edited: Edited) -> list[str]:
     """What was set, in one line, then each remark on it once."""
     edits = edited.edits
-    lines = [f"set {told(edits[0])}" if len(edits) == 1 else f"{fmt.plural(len(edits), 'edit')}: {summary(edits)}"]
+    lines = [f"set {told(edits[0]) if len(edits) == 1 else summary(edits)}"]
     lines += dict.fromkeys(edit.note for edit in edits if edit.note)
     return [*lines, edited.cut_short] if edited.cut_short else lines

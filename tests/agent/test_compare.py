@@ -110,7 +110,7 @@ def test_an_earlier_stop_is_compared_with_its_very_values(ago: int) -> None:
     """Stops 1 to 5 are before the first step, 6 and later after it."""
     values: list[dict[str, torch.Tensor]] = []
     (page,) = asked(lambda: two_nets(2, values.append), 8, f"-{ago}")
-    assert (page.title, page.other_title) == (f"stop {8 - ago}", "stop 8, now")
+    assert (page.title, page.other_title) == (f"stop {8 - ago} (iteration {1 if 8 - ago < 6 else 2})", "stop 8, now")
     then, now = values[8 - ago - 1], values[7]
     assert page.total == len(page.rows) == len(now) == 12
     for row in page.rows:
@@ -231,7 +231,7 @@ def test_a_free_run_takes_no_copies_and_what_is_there_stays() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Snapshots, "take", take)
         drive(train, visit=visit)
-    assert (paused[0].title, paused[0].differ) == ("stop 2", 2)
+    assert (paused[0].title, paused[0].differ) == ("stop 2 (iteration 1)", 2)
     taken = taken[: taken.index(3)]
     assert taken == [1, 2], "once for each stop that was left, and not while it ran"
 

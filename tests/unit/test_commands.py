@@ -36,7 +36,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     assert command.help.endswith(".")
     argument = ""
     if command.argument is not None:
-        samples = {"file": "graph.dot", "number": "2"}
+        samples = {"file": "graph.dot", "number": "2", "name value": "lr 0.1", "a [b]": "-1"}
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):
         parsed = parse(f" {word} {argument} ")

@@ -114,7 +114,7 @@ def _at_stop(number: int, known: Known) -> Tensors:
             return replace(_now(known), title=f"stop {wanted}")
         raise NotThereError(why)
     values = {name: kept.copy for name, kept in snapshot.values.items()}
-    return Tensors(SideKind.STOP, f"stop {wanted}", values, snapshot.left_out)
+    return Tensors(SideKind.STOP, f"stop {wanted} (iteration {snapshot.iteration})", values, snapshot.left_out)
 
 
 def _named(name: str, known: Known) -> Tensors:

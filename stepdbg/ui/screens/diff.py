@@ -102,7 +102,7 @@ class DiffScreen(ModalScreen[str]):
         border: round $border; background: $surface; border-title-color: $foreground; border-title-style: bold;
     }
     DiffScreen LineTable { background: $surface; }
-    DiffScreen .about { height: auto; max-height: 4; padding: 0 1; }
+    DiffScreen .about { height: auto; max-height: 6; padding: 0 1; }
     DiffScreen Input { display: none; height: 1; border: none; padding: 0 1; background: $panel; }
     DiffScreen .keys { height: 1; text-align: center; background: $panel; color: $text-muted; }
     """
