@@ -219,13 +219,14 @@ class Control:
                 self._pause = False
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
+                report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 with quiet():
                     record = self._record(reason, active, report, exception)
                 self._channel.send(m.Stopped(record))
                 action = self._serve(report)
                 self._go_on(action, active)
                 with quiet():
-                    self._report = report.remembered()
+                    self._report = report.remembered() if self.tracker.armed else None
             except ChannelClosedError:
                 self._gone()
             except Exception as error:

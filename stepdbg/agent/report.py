@@ -11,7 +11,10 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
-from stepdbg.agent import memory, naming, sources
+from stepdbg.agent import edits, memory, naming, sources
+from stepdbg.agent.compare.pages import Diffs
+from stepdbg.agent.compare.sides import Known
+from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
@@ -24,6 +27,8 @@ from stepdbg.agent.tracker import Active, Tracker
 from stepdbg.agent.values.pages import Values
 from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.compare import GetDiff
+from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.records import (
     MemoryRecord,
     Phase,
@@ -37,6 +42,7 @@ class Remembered:
 
     marks: Marks = field(default_factory=Marks)
     graphs: Shelf = field(default_factory=Shelf)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
 
 class _Named:
@@ -80,8 +86,10 @@ class Report:
         self._names = _Named(tracker, stack, optimizers)
         self._before = before
         self._next = Remembered()
+        self.over = False
+        """Whether nothing of the script runs after this stop."""
         if before is not None:
-            self._next.graphs = before.graphs
+            self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
 
     @property
     def names(self) -> naming.Names:
@@ -122,6 +130,8 @@ class Report:
         """What the next stop may compare with."""
         if "parameters" in vars(self):  # else nobody has looked at them here
             self.parameters.remember()
+        if not self.over:
+            self._remember_values()
         return self._next
 
     def answer(self, query: Any, work: Work) -> Any:
@@ -148,6 +158,10 @@ class Report:
             return explain(Asked(self._tracker.before, self.names, self._number, self._watch.grad_label), query)
         if isinstance(query, m.GetSource):
             return sources.read(query.file)
+        if isinstance(query, (SetValue, SetRequiresGrad)):
+            return self.edit(query, work)
+        if isinstance(query, GetDiff):
+            return self.diffs.page(query, work)
         raise TypeError(f"no query: {type(query).__name__}")
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
@@ -196,6 +210,27 @@ class Report:
             self._number,
             complete=self._watch.complete,
         )
+
+    def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
+        """Write what the user sets. What was read before is read anew."""
+        self._remember_values()
+        self.values.forget()
+        self.parameters.forget()
+        self.diffs.forget()
+        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
+        return edits.apply(query, place, work)
+
+    @cached_property
+    def diffs(self) -> Diffs:
+        """What was compared at this stop."""
+        return Diffs(Known(self._number, self.names, self._next.snapshots))
+
+    def keep_at_most(self, nbytes: int) -> None:
+        """How much the values of earlier stops may take."""
+        self._next.snapshots.limit = nbytes
+
+    def _remember_values(self) -> None:
+        self._next.snapshots.take(self._number, self._tracker.loop.iteration, self.names.parameters)
 
 
 def kind_of(station: Station) -> str:

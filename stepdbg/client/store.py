@@ -15,6 +15,7 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
@@ -29,6 +30,9 @@ from stepdbg.protocol.step import Explanation
 
 HISTORY = 500
 """Stops kept, at most; older ones are forgotten first."""
+
+EDITS = 2_000
+"""Edits kept, at most."""
 
 
 class Status(Enum):
@@ -82,6 +86,8 @@ class Recorded:
     """By parameter name: the last page received of each."""
     explained: Mapping[Hashable, Explanation] = field(default_factory=dict)
     """By (name, index or None, "did", "will" or "") as it was asked for."""
+    edits: tuple[Edit, ...] = ()
+    """What was set by hand at this stop, oldest first."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Query class name → the one line why the last one could not be answered."""
     working: Mapping[str, m.Working] = field(default_factory=dict)
@@ -111,6 +117,8 @@ class View:
     """Why the connection to the script went, while its end was not known yet; "" for no reason given."""
     notices: tuple[str, ...] = ()
     """One-line warnings of the agent, oldest first."""
+    edits: tuple[Edit, ...] = ()
+    """What was set by hand in this run, oldest first; also of stops that are forgotten."""
 
     @property
     def looking_at(self) -> Recorded | None:
@@ -161,6 +169,9 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
         view = replace(view, sources=_with(view.sources, answer.file, answer))
     elif isinstance(answer, Watching):
         view = replace(view, watching=answer)
+    elif isinstance(answer, Edited):
+        view = replace(view, edits=(*view.edits, *answer.edits)[-EDITS:])
+        view = _update(view, stop, lambda recorded: _edited(recorded, answer.edits))
     else:
         view = _update(view, stop, lambda recorded: _recorded_answer(recorded, query, answer))
     return _update(view, stop, lambda recorded: _settled(recorded, name, None))
@@ -237,6 +248,13 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         both = MappingProxyType({**recorded.explained, asked: answer, resolved: answer})
         return replace(recorded, explained=both)
     raise TypeError(f"no answer to a query: {type(answer).__name__}")
+
+
+def _edited(recorded: Recorded, edits: tuple[Edit, ...]) -> Recorded:
+    """A stop after something was set at it: numbers that were read before are not those of now."""
+    listing = recorded.parameters
+    unread = replace(listing, rows=MappingProxyType({})) if listing is not None else None
+    return replace(recorded, edits=(*recorded.edits, *edits), parameters=unread, values=MappingProxyType({}))
 
 
 def _settled(recorded: Recorded, name: str, error: str | None) -> Recorded:

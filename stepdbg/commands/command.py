@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepdbg.client.store import View
+from stepdbg.protocol.compare import GetDiff
+from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import Action
 
 
@@ -71,6 +73,23 @@ class StepHost(Protocol):
         """Show what the step does to one element; no name: the selected parameter, no index: the selected element."""
 
 
+class EditHost(Protocol):
+    """What a command can ask of the app about changes by hand. Each call returns at once."""
+
+    def set(self, query: SetValue | SetRequiresGrad) -> None:
+        """Have it done, and say what it changed."""
+
+    def show(self) -> None:
+        """List every edit of this run."""
+
+
+class CompareHost(Protocol):
+    """What a command can ask of the app about comparisons. Each call returns at once."""
+
+    def diff(self, query: GetDiff) -> None:
+        """Show what differs."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -89,6 +108,14 @@ class Host(Protocol):
     @property
     def step(self) -> StepHost:
         """What can be told of optimizer steps."""
+
+    @property
+    def edits(self) -> EditHost:
+        """Changes by hand."""
+
+    @property
+    def compare(self) -> CompareHost:
+        """Comparisons."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""
@@ -142,6 +169,8 @@ class Argument:
     """Raises UsageError for text that cannot be used whatever the script does."""
     suggest: Callable[[str], Iterable[str]] | None = None
     """What text that has been begun may become."""
+    suggest_in: Callable[[str, View], Iterable[str]] | None = None
+    """The same, from what is on screen."""
 
 
 Availability = Callable[[View], str | None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from stepdbg.client.store import View
 from stepdbg.commands.command import Command
 from stepdbg.commands.registry import BY_NAME, COMMANDS
 from stepdbg.errors import UsageError
@@ -66,14 +67,17 @@ def find(word: str) -> Command:
     raise UsageError(f"no command {word!r}: ? lists all commands")
 
 
-def complete(line: str) -> list[str]:
-    """Whole lines that `line` may become: names of commands, or of their argument's choices."""
+def complete(line: str, view: View | None = None) -> list[str]:
+    """Whole lines that `line` may become: names of commands, or of their argument's choices, with what `view` shows."""
     word, space, rest = line.lstrip().partition(" ")
     if not space:
         return [command.name for command in COMMANDS if command.name.startswith(word)]
     command = _WORDS.get(word)
     if command is None or command.argument is None:
         return []
+    if command.argument.suggest_in is not None:
+        texts = command.argument.suggest_in(rest.lstrip(), view) if view is not None else ()
+        return [f"{word} {text}" for text in texts]
     if command.argument.suggest is not None:
         return [f"{word} {text}" for text in command.argument.suggest(rest.lstrip())]
     choices = command.argument.choices or (tuple(BY_NAME) if command.argument.name == "command" else ())

@@ -14,6 +14,8 @@ from stepdbg.commands.available import (
     needs_stop,
 )
 from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.commands.compare import COMPARE
+from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
 from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.step import STEP
@@ -235,5 +237,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *VALUES, *STEP, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *VALUES, *STEP, *EDIT, *COMPARE, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, get_args
 
+from stepdbg.protocol.compare import GetDiff
+from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
@@ -296,6 +298,7 @@ class GetSource:
 Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
     | SeekElement | CopyValues | MarkModule | GetExplanation
+    | SetValue | SetRequiresGrad | GetDiff
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -22,6 +22,8 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.comparing import CompareCommands
+from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -82,6 +84,8 @@ class StepdbgApp(App[Exited | None]):
         self.parameters = ParameterCommands(self)
         self.values = ValuesCommands(self, self._ask_session)
         self.step = StepCommands(self, self._ask_session, self._answered)
+        self.edits = EditCommands(self, self._ask_session, self._answered)
+        self.compare = CompareCommands(self, self._ask_session)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -184,12 +188,8 @@ class StepdbgApp(App[Exited | None]):
             return
         for notice in after.notices[len(before.notices) :] if after.notices != before.notices else ():
             self.notify(notice, severity="warning", markup=False)
-        if (before.status, before.shown, len(before.history), before.lost) != (
-            after.status,
-            after.shown,
-            len(after.history),
-            after.lost,
-        ):
+        standing = [(view.status, view.shown, len(view.history), view.lost) for view in (before, after)]
+        if standing[0] != standing[1]:
             self.main.refresh_bindings()
         self._step_ahead(after)
 

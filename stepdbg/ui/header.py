@@ -11,6 +11,7 @@ from textual.widget import Widget
 from stepdbg.client.store import Status, View
 from stepdbg.protocol.records import StopReason, StopRecord
 from stepdbg.ui import format as fmt
+from stepdbg.ui.edited import summary
 from stepdbg.ui.words import (
     DIM,
     FAILED,
@@ -33,7 +34,8 @@ The first line tells the iteration (from one optimizer step to the next), the mi
 loss with its change since the previous one (▼ lower, ▲ higher, = the same), iterations per second of the
 script's own run time, and the state: ● stopped, ◌ running or starting, ■ finished or ended, ✗ failed. Below
 the rail stands what just ran, with its time, what is next (▶), and the line of your code. ◀ marks an earlier
-stop. Where there is room the first line tells which python runs the script, and its torch.
+stop, ✎ what was set by hand at the one on screen. Where there is room the first line tells which python runs
+the script, and its torch.
 """
 
 
@@ -109,6 +111,7 @@ def concern(view: View | None) -> tuple[object, ...]:
         view.shown,
         view.ago,
         stop,
+        recorded.edits if recorded is not None else (),
         view.progress,
         view.exited,
         view.lost,
@@ -230,4 +233,6 @@ class StatusLine(Widget, can_focus=False):
             lines.append(Content.styled(" ■ finished: held before teardown, c lets it end", "bold"))
         if stop.note:
             lines.append(Content.styled(f" {stop.note}", "italic"))
+        if recorded.edits:
+            lines.append(Content.styled(f" ✎ set by hand here: {summary(recorded.edits)}", "$warning"))
         return lines

@@ -123,7 +123,7 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         if self._tabs and line in self._tabs:
             self._replace(self._tabs[(self._tabs.index(line) + 1) % len(self._tabs)])
             return
-        self._tabs = complete(line)
+        self._tabs = complete(line, getattr(self.app, "view", None))
         if not self._tabs:
             self._say(f"nothing begins with {line!r}")
         elif len(self._tabs) == 1:

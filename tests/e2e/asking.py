@@ -21,6 +21,7 @@ from stepdbg.errors import SessionClosedError
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.compare import Side, SideKind
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
 from stepdbg.protocol.records import SIDES, ParameterPage, StopReason, StopRecord
 from stepdbg.protocol.step import Explanation
@@ -106,6 +107,8 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
         m.GetParameters(0, pattern=f"is:{_turn(tuple(MARKS), stop.number)}"),
     ]
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
+    if stop.number > 1:
+        queries.append(m.GetDiff(0, Side(SideKind.STOP, -1), Side(SideKind.NOW)))
     for query in queries:
         await _one(session, query, stop, asked)
     parameters = asked.parameters.get(stop.number)

@@ -44,6 +44,8 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
             "slice": "0, :",
             "digits": "3",
             "place": "max",
+            "name value": "lr 0.1",
+            "a [b]": "-1",
         }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):

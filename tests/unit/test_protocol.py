@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from enum import Enum
 
 import pytest
 from hypothesis import given
@@ -51,8 +52,10 @@ def example(kind: type) -> object:
             values[field.name] = field.default
         elif hint in simple:
             values[field.name] = simple[hint]
-        elif hint is m.Action:
-            values[field.name] = m.Action.NEXT
+        elif isinstance(hint, type) and issubclass(hint, Enum):
+            values[field.name] = next(iter(hint))
+        elif dataclasses.is_dataclass(hint):
+            values[field.name] = example(hint)
         elif typing.get_origin(hint) is tuple:
             values[field.name] = ()
         elif typing.get_origin(hint) is dict:

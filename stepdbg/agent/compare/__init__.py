@@ -1,0 +1,1 @@
+"""What differs between stops, parameters, modules and files."""

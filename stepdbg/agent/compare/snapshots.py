@@ -1,0 +1,189 @@
+"""The values that parameters had at earlier stops: our own copies, as many as a bound on their bytes allows.
+
+Taken when a stop is left, or something is about to be set at it: until then the values are there themselves. So nothing
+is done while the script runs free, and one copy is enough to tell what a phase has changed. What has not changed since
+the stop before is kept once for both: a tensor of the same version at the same place is still compared bit by bit,
+since writes through `.data` leave its version alone. Copies are in the host's memory, also of what is on another
+device: memory there is the script's, and it may look at how much is used.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from stepdbg.agent import naming, tensors
+
+LIMIT = 128 * 1024 * 1024
+"""Bytes of all copies together, at most: half of what stepping may take in all where nothing else is set."""
+
+MOST_TENSORS = 4_096
+"""Parameters of which copies are kept: looking at each takes some 5 µs, at every stop."""
+
+MOST_STOPS = 500
+"""Stops that are remembered, as many as the screen remembers."""
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers as wide as an element of so many bytes."""
+
+
+class Kept:
+    """One tensor's values, shared by all stops at which it had them."""
+
+    def __init__(self, tensor: Tensor, plain: Tensor) -> None:
+        self.copy = plain.clone() if plain.device.type == "cpu" else plain.cpu()
+        self.nbytes = self.copy.numel() * self.copy.element_size()
+        self.stops = 0
+        """Snapshots that have it."""
+        self._ref = weakref.ref(tensor)
+        self._version = version_of(tensor)
+
+    def is_of(self, tensor: Tensor) -> bool:
+        """Whether it is a copy of this very tensor, as it was at some time."""
+        return self._ref() is tensor
+
+    def still_is(self, tensor: Tensor, plain: Tensor) -> bool:
+        """Whether the tensor has these values now, to the last bit."""
+        if self._version != version_of(tensor) or self._version is None:
+            return False
+        return same_bits(self.copy, plain if plain.device.type == "cpu" else plain.cpu())
+
+
+@dataclass
+class Snapshot:
+    """One stop."""
+
+    stop: int
+    iteration: int
+    values: dict[str, Kept] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Name of a parameter → why there is no copy of it, as the rest of a sentence."""
+    why_not: str = ""
+    """Why there are no copies at all, one line."""
+
+
+class Snapshots:
+    """Those of one session, the oldest forgotten first."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.limit = limit
+        self.nbytes = 0
+        """Of all copies, each once."""
+        self.seconds = 0.0
+        """What the last stop's took."""
+        self._all: deque[Snapshot] = deque()
+        self._forgotten = 0
+        """Number of the last stop that was forgotten."""
+
+    def take(self, stop: int, iteration: int, parameters: Sequence[naming.Named]) -> None:
+        """Remember the values of now as those of that stop, if there are none of it yet.
+
+        Cost: reads every parameter once or twice, copies those that have changed.
+        """
+        if self._all and self._all[-1].stop == stop:
+            return
+        began = perf_counter()
+        snapshot = Snapshot(stop, iteration)
+        before = self._all[-1].values if self._all else {}
+        readable: list[tuple[str, Tensor, Tensor]] = []
+        nbytes = 0
+        for named in parameters:
+            plain, why = _plain(named.tensor)
+            if plain is None:
+                snapshot.left_out[named.name] = why
+            else:
+                readable.append((named.name, named.tensor, plain))
+                nbytes += plain.numel() * plain.element_size()
+        if nbytes > self.limit:
+            sizes = f"the parameters take {_mebibytes(nbytes)}, the limit is {_mebibytes(self.limit)}"
+            snapshot.why_not = f"the values of earlier stops are not recorded: {sizes}"
+        elif len(readable) > MOST_TENSORS:
+            many = f"there are {len(readable):,} parameters, the limit is {MOST_TENSORS:,}"
+            snapshot.why_not = f"the values of earlier stops are not recorded: {many}"
+        else:
+            self._fill(snapshot, readable, before)
+        self._all.append(snapshot)
+        if len(self._all) > MOST_STOPS:
+            self._forget()
+        self.seconds = perf_counter() - began
+
+    def _fill(
+        self, snapshot: Snapshot, readable: Sequence[tuple[str, Tensor, Tensor]], before: dict[str, Kept]
+    ) -> None:
+        changed: list[tuple[str, Tensor, Tensor]] = []
+        for name, tensor, plain in readable:
+            kept = before.get(name)
+            if kept is not None and kept.is_of(tensor) and kept.still_is(tensor, plain):
+                kept.stops += 1
+                snapshot.values[name] = kept
+            else:
+                changed.append((name, tensor, plain))
+        needed = sum(plain.numel() * plain.element_size() for _, _, plain in changed)
+        while self._all and self.nbytes + needed > self.limit:
+            self._forget()
+        for name, tensor, plain in changed:
+            kept = snapshot.values[name] = Kept(tensor, plain)
+            kept.stops = 1
+            self.nbytes += kept.nbytes
+
+    def _forget(self) -> None:
+        oldest = self._all.popleft()
+        self._forgotten = oldest.stop
+        for kept in oldest.values.values():
+            kept.stops -= 1
+            if not kept.stops:
+                self.nbytes -= kept.nbytes
+
+    def at(self, stop: int) -> tuple[Snapshot | None, str]:
+        """What is known of that stop, or why nothing is, in one line."""
+        for snapshot in self._all:
+            if snapshot.stop == stop:
+                return (None, snapshot.why_not) if snapshot.why_not else (snapshot, "")
+        if not self._all:
+            return None, f"the values of stop {stop} are not recorded"
+        there = f"stops {self._all[0].stop} to {self._all[-1].stop}"
+        if 0 < stop <= self._forgotten:
+            return None, f"the values of stop {stop} are forgotten: {_mebibytes(self.limit)} hold those of {there}"
+        return None, f"there is no stop {stop}: values are recorded of {there}"
+
+
+def version_of(tensor: Tensor) -> int | None:
+    """How often it was written in place, as torch counts; None where it does not count."""
+    try:
+        return tensor._version
+    except RuntimeError:
+        return None  # made in inference mode
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one device are the same to the last bit, NaN and the sign of zero included."""
+    if one.shape != other.shape or one.dtype is not other.dtype:
+        return False
+    bits = _BITS.get(one.element_size())
+    if bits is None:  # complex128
+        one, other, bits = torch.view_as_real(one), torch.view_as_real(other), torch.int64
+    return torch.equal(one.view(bits), other.view(bits))
+
+
+def _plain(tensor: Tensor) -> tuple[Tensor | None, str]:
+    """The tensor without its graph, where it is dense; else None and why."""
+    usual = type(tensor) is Parameter or type(tensor) is Tensor
+    if usual and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested):
+        return tensor.detach(), ""
+    if torch.nn.parameter.is_lazy(tensor) or tensor.layout is torch.strided:
+        plain, why = tensors.readable(tensor)
+        return (None, why) if plain is None else (plain, "")
+    return None, f"{str(tensor.layout).removeprefix('torch.')}: its values of earlier stops are not recorded"
+
+
+def _mebibytes(count: int) -> str:
+    if count < 1024 * 1024:
+        return f"{count / 1024:.1f} KiB"
+    return f"{count / 1024 / 1024:,.0f} MiB"

@@ -1,0 +1,71 @@
+"""Finding what the user points at: parameters by their names, however their indices are written.
+
+`net[0].bias` and `net.0.bias` are one name, and so are `nets['a'].weight` and `nets.a.weight`. With `*` or `?` in it a
+name stands for all that match.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+from torch.nn import Module
+
+from stepdbg.agent import naming
+
+SEARCHED = 2_000
+"""Names among which the nearest one is looked for: comparing takes some 50 µs each."""
+
+_BRACKET = re.compile(r"""\[\s*(?:'([^']*)'|"([^"]*)"|(-?\d+))\s*\]""")
+
+
+def plain(name: str) -> str:
+    """The name with dots for all its brackets: "net[0].bias" is "net.0.bias"."""
+    dotted = _BRACKET.sub(lambda found: "." + next(text for text in found.groups() if text is not None), name)
+    return dotted.lstrip(".") if name.startswith("[") else dotted
+
+
+def is_glob(target: str) -> bool:
+    """Whether it may stand for several names."""
+    return any(sign in target for sign in "*?")
+
+
+def parameters(names: naming.Names, target: str) -> list[naming.Named]:
+    """The parameters that `target` names, by their first names or aliases; none where there is no such one."""
+    wanted = plain(target)
+    if is_glob(wanted):
+        match = re.compile(fnmatch.translate(wanted)).match
+        return [p for p in names.parameters if any(match(plain(name)) for name in (p.name, *p.aliases))]
+    return [p for p in names.parameters if any(plain(name) == wanted for name in (p.name, *p.aliases))]
+
+
+def module(names: naming.Names, target: str) -> Module | None:
+    """The module of that path, if there is one under a root."""
+    wanted = plain(target)
+    for title, root in names.modules.values():
+        root_name = plain(title)
+        if wanted == root_name:
+            return root
+        if wanted.startswith(f"{root_name}."):
+            found = _below(root, wanted[len(root_name) + 1 :].split("."))
+            if found is not None:
+                return found
+    return None
+
+
+def _below(root: Module, path: Sequence[str]) -> Module | None:
+    current: Module | None = root
+    for part in path:
+        current = current.__dict__.get("_modules", {}).get(part) if current is not None else None
+    return current if isinstance(current, Module) else None
+
+
+def nearest(wanted: str, known: Iterable[str]) -> str:
+    """The end of a sentence, ": did you mean net.0.bias?", where something comes near `wanted`; else nothing."""
+    last = plain(wanted).rpartition(".")[2]
+    # Those that end alike come first: there may be too many to compare with all.
+    candidates = sorted(known, key=lambda name: not plain(name).endswith(last))[:SEARCHED]
+    near = difflib.get_close_matches(plain(wanted), candidates, n=1, cutoff=0.5)
+    return f": did you mean {near[0]}?" if near else ""
