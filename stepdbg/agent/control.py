@@ -260,6 +260,7 @@ class Control:
             rate=loop.rate(),
             exception=exception,
             note=self._note(reason),
+            lrs=report.lrs(),
             ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
         )
 

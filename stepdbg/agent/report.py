@@ -23,6 +23,7 @@ from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import (
@@ -35,6 +36,7 @@ from stepdbg.protocol.records import (
     TensorView,
     ValuesRecord,
 )
+from stepdbg.protocol.trends import Trends
 
 MAX_ROWS = 2000
 """Rows of one page, at most."""
@@ -171,6 +173,8 @@ class Report:
             return self.graphs.path(query, work)
         if isinstance(query, m.GetMemory):
             return self.memory(work)
+        if isinstance(query, m.GetTrends):
+            return self.trends(query)
         if isinstance(query, m.GetSource):
             return sources.read(query.file)
         raise TypeError(f"no query: {type(query).__name__}")
@@ -318,6 +322,23 @@ class Report:
             self._number,
             self._names.storages,
         )
+
+    # ── trends ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def lrs(self) -> tuple[tuple[str, float], ...]:
+        """Learning rates as they are now. One number for each group is read, off the device where it is a tensor."""
+        return learning_rates(self.names.optimizers.values())
+
+    def trends(self, query: m.GetTrends) -> Trends:
+        """What steps did that were noted; from now on they are."""
+        tracker, loop = self._tracker, self._tracker.loop
+        tracker.trends.begin(loop.iteration)
+        step = tracker.local.stack[-1] if tracker.local.stack else None
+        upcoming = None
+        if step is not None and step.phase is Phase.STEP and not step.started:
+            label = label_of(self._watch.grad_label, loop.backwards)
+            upcoming = (step.station.what(), loop.iteration, loop.partly_free, label)
+        return tracker.trends.answer(self._number, query.since, self.names.label, upcoming)
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stepdbg.agent.calls import Calls, Site
 from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
+from stepdbg.agent.trends import Noted, TrendNotes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
 
@@ -44,6 +45,8 @@ class Active:
     started = 0.0
     held = 0.0
     hooks: Hooks | None = None
+    noted: Noted | None = None
+    """Of a STEP, while its numbers are wanted."""
     site: Site | None = None
     """The user's line it was called from, of FORWARD and LOSS."""
     first_node = 0
@@ -86,6 +89,7 @@ class Tracker:
         self.known_optimizers: Callable[[], list[int]] = list
         self.backward_threads: set[int] = set()
         self.watched = Watched()
+        self.trends = TrendNotes()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -138,6 +142,8 @@ class Tracker:
             control.boundary(active, frame)
             if phase is _BACKWARD:
                 self._watch(control, active, args, kwargs)
+            elif phase is _STEP and self.trends.on:
+                self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
@@ -206,6 +212,7 @@ class Tracker:
                 self.backward_threads.discard(get_ident())
                 control.watch.phase_ended(active, error, result)
             elif phase is _STEP:
+                self.trends.step_ended(self, control, active, error)
                 self._stepped(station.what())
             elif not active.skipped:
                 if phase is _ZERO_GRAD:

@@ -29,12 +29,23 @@ class GraphHost(Protocol):
         """Write the graph as it is shown to the file `name`, over one that exists only with `replace`."""
 
 
+class PlotHost(Protocol):
+    """What a command can ask of the app about plots. Each call returns at once."""
+
+    def show_plots(self, what: str) -> None:
+        """Plot "loss", "grad", "lr", "ratio" or "all"; empty: what was looked at last."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
     @property
     def graph(self) -> GraphHost:
         """What can be done with graphs."""
+
+    @property
+    def plots(self) -> PlotHost:
+        """What can be done with plots."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -15,6 +15,7 @@ from stepdbg.commands.available import (
 )
 from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.graph import GRAPH
+from stepdbg.commands.plots import PLOTS
 from stepdbg.protocol.messages import Action
 
 PANES: tuple[tuple[str, str, str], ...] = (
@@ -232,5 +233,5 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *_APP)
+COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PLOTS, *_APP)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

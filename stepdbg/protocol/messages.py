@@ -14,6 +14,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.trends import Trends
 
 
 class Action(str, Enum):
@@ -218,6 +219,17 @@ class GetMemory:
 
 
 @dataclass(frozen=True)
+class GetTrends:
+    """What optimizer steps did, from the step of number `since` on. The first one begins the noting: from then on,
+    while stepping, each step costs a pass over its gradients and three over its parameters.
+    """
+
+    RESULT: ClassVar[type[Any]] = Trends
+    id: int
+    since: int = 0
+
+
+@dataclass(frozen=True)
 class GetSource:
     """A source file, at most 2 MiB of it. Served at a stop."""
 
@@ -228,6 +240,7 @@ class GetSource:
 
 Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
+    | GetTrends
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -39,6 +39,7 @@ from stepdbg.ui.output import OutputPump
 from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
+from stepdbg.ui.plots.commands import PlotCommands
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
@@ -75,6 +76,7 @@ class StepdbgApp(App[Exited | None]):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
+        self.plots = PlotCommands(self, self._ask_session)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -132,6 +134,7 @@ class StepdbgApp(App[Exited | None]):
         self._session = session
         self._requests = Requests(session, self._answered, self._state)
         self._ahead = None
+        self.plots.restarted()
         self._state.clear(View(session.info))
         self._follower = self.run_worker(self._read_events(session), name="events")
 
@@ -154,6 +157,7 @@ class StepdbgApp(App[Exited | None]):
     def _take(self, event: Event) -> None:
         """Show the event; a stop, as soon as what the panes want to know of it has been answered."""
         self._state.event(event)
+        self.plots.event(event)
         if isinstance(event, m.Stopped):
             stop, hello = event.stop, self._seen.hello
             if hello is not None:
@@ -183,6 +187,7 @@ class StepdbgApp(App[Exited | None]):
             after.lost,
         ):
             self.main.refresh_bindings()
+            self.plots.tell_state()
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:

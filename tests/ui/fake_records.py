@@ -25,6 +25,7 @@ from stepdbg.protocol.records import (
     TensorView,
     ValuesRecord,
 )
+from stepdbg.protocol.trends import StepTrend, Trends
 
 FILE = "/home/user/two_nets.py"
 
@@ -90,6 +91,7 @@ def stop(number: int) -> StopRecord:
         thread="MainThread",
         elapsed=1.5 + 0.0007 * number,
         rate=412.3 if iteration > 1 else None,
+        lrs=(("optimiser", 0.1),),
     )
 
 
@@ -163,6 +165,13 @@ def tensor(dims: tuple[int, ...], scale: float) -> TensorView:
     return TensorView(dims, "float32", "cpu", 4 * rows * columns, stats, rows, columns, 0, 0, cells)
 
 
+def trends(query: m.GetTrends, number: int) -> Trends:
+    """One step of `optimiser` an iteration, noted from the first one on."""
+    taken = list(range(query.since, (number - 1) // 5))
+    steps = tuple(StepTrend(at, 0, at + 1, "optimiser", 0.2 / (at + 1), 0, "", 2.0, 0.02 / (at + 1)) for at in taken)
+    return Trends(number, steps, since=1, note="" if number > 5 else "no optimizer step has run")
+
+
 def answer(query: Any, number: int) -> Any:
     """What the agent says to `query` at stop `number`; a string is its reason to refuse."""
     if isinstance(query, m.GetParameters):
@@ -187,5 +196,7 @@ def answer(query: Any, number: int) -> Any:
     if isinstance(query, m.GetMemory):
         grads = 4 if number > 4 else 0
         return MemoryRecord(number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0)
+    if isinstance(query, m.GetTrends):
+        return trends(query, number)
     assert isinstance(query, m.GetSource)
     return SourceText(query.file, SOURCE, changed=False)
