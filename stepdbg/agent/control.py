@@ -326,7 +326,9 @@ class Control:
         try:
             with quiet():
                 wish = isinstance(query, m.SetWatching)
-                answer = self.tracker.watched.set(query) if wish else report.answer(query, work)
+                answer = (
+                    self.tracker.watched.set(query, report.parameter_called) if wish else report.answer(query, work)
+                )
             outcome: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
         except ChannelClosedError:
             raise

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent import memory, naming, sources, tensors
+from stepdbg.agent.graph import explain
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.record import GraphRecord
 from stepdbg.agent.graph.shelf import Shelf
@@ -171,6 +172,8 @@ class Report:
             return self.graphs.edges(query, work)
         if isinstance(query, m.GetGraphPath):
             return self.graphs.path(query, work)
+        if isinstance(query, m.GetChain):
+            return self.graphs.chain(query, work)
         if isinstance(query, m.GetMemory):
             return self.memory(work)
         if isinstance(query, m.GetTrends):
@@ -322,6 +325,10 @@ class Report:
             self._number,
             self._names.storages,
         )
+
+    def parameter_called(self, name: str) -> Tensor:
+        """The parameter of that name. Raises NotThereError where there is none."""
+        return explain.parameter(self.names, name).tensor
 
     # ── trends ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, get_args
 
+from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -201,6 +202,22 @@ class GetGraphPath:
 
 
 @dataclass(frozen=True)
+class GetChain:
+    """A page of the chain of nodes from the loss to the parameter `name`. Cost: a few passes over the graph's nodes,
+    which is walked first if it has not been.
+    """
+
+    RESULT: ClassVar[type[Any]] = ChainPage
+    id: int
+    name: str
+    way: Way = Way.SHORTEST
+    offset: int = 0
+    count: int = 200
+    graph: int = 0
+    """`GraphChoice.id`; 0: the newest graph that reaches the parameter."""
+
+
+@dataclass(frozen=True)
 class SetWatching:
     """Switch on or off what is recorded from here on; None leaves it as it is."""
 
@@ -208,6 +225,10 @@ class SetWatching:
     id: int
     gradients: bool | None = None
     stacks: bool | None = None
+    chain: str | None = None
+    """Name of the parameter to whose nodes gradients are noted one by one as well, while they are watched; "": none."""
+    way: Way = Way.SHORTEST
+    """Which chain to it."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +261,7 @@ class GetSource:
 
 Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
-    | GetTrends
+    | GetTrends | GetChain
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query
