@@ -334,7 +334,7 @@ class Report:
 
     def lrs(self) -> tuple[tuple[str, float], ...]:
         """Learning rates as they are now. One number for each group is read, off the device where it is a tensor."""
-        return learning_rates(self.names.optimizers.values())
+        return learning_rates(self._tracker.trends.known_as(self.names.optimizers.values()))
 
     def trends(self, query: m.GetTrends) -> Trends:
         """What steps did that were noted; from now on they are."""
@@ -345,7 +345,7 @@ class Report:
         if step is not None and step.phase is Phase.STEP and not step.started:
             label = label_of(self._watch.grad_label, loop.backwards)
             upcoming = (step.station.what(), loop.iteration, loop.partly_free, label)
-        return tracker.trends.answer(self._number, query.since, self.names.label, upcoming)
+        return tracker.trends.answer(self._number, query.since, upcoming)
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class Noted:
 
     optimizer: weakref.ref[Any]
     kind: str
+    name: str
+    """The user's name for it as known then; empty: none was."""
     trend: StepTrend
     why_no_gradient: str
     why_no_ratio: str = ""
@@ -54,6 +56,8 @@ class TrendNotes:
         self.since = 0
         self._steps: deque[Noted] = deque(maxlen=MOST_STEPS)
         self._number = 0
+        self._names: dict[int, tuple[weakref.ref[Any], str]] = {}
+        """The user's names for optimizers, by id, as they were last known."""
 
     def begin(self, iteration: int) -> None:
         """Note every step from now on."""
@@ -96,7 +100,8 @@ class TrendNotes:
         why = why if parameters else NO_PARAMETERS
         value = value if parameters else None
         trend = StepTrend(self._number, segment, iteration, "", grad, nonfinite, label if grad is not None else "")
-        return Noted(weakref.ref(optimizer), type(optimizer).__name__, replace(trend, value_norm=value), why)
+        name, kind = self._name_of(optimizer), type(optimizer).__name__
+        return Noted(weakref.ref(optimizer), kind, name, replace(trend, value_norm=value), why)
 
     def after_step(self, noted: Noted, optimizer: Any, before: Any, *, closure: bool, label: str) -> None:
         """It has run. `before`: the values it started from (`agent.optim.before`); None: nobody keeps them.
@@ -122,17 +127,33 @@ class TrendNotes:
         )
         self._number += 1
 
-    def answer(
-        self, stop: int, since: int, name: Callable[[Any], str], upcoming: tuple[Any, int, int, str] | None
-    ) -> Trends:
+    def known_as(self, named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Optimizers with their names at this stop. One that no variable here holds keeps the name it had: a curve
+        must not go on as another one where a function has returned.
+        """
+        result: list[tuple[str, Any]] = []
+        for title, optimizer in named:
+            by_class = title.partition("#")[0] == type(optimizer).__name__  # no variable's name
+            result.append(((self._name_of(optimizer) if by_class else "") or title, optimizer))
+        self._names = {id(optimizer): (weakref.ref(optimizer), name) for name, optimizer in result}
+        return result
+
+    def _name_of(self, optimizer: Any) -> str:
+        ref, name = self._names.get(id(optimizer), (None, ""))
+        return name if ref is not None and ref() is optimizer else ""
+
+    def _name(self, noted: Noted) -> str:
+        optimizer = noted.optimizer()
+        return (self._name_of(optimizer) if optimizer is not None else "") or noted.name or noted.kind
+
+    def answer(self, stop: int, since: int, upcoming: tuple[Any, int, int, str] | None) -> Trends:
         """What was noted from number `since` on. `upcoming`: the arguments of `before_step` for the step that is next.
 
-        `name`: the user's name for an optimizer, empty where there is none.
+        Optimizers are called as `known_as` was told last.
         """
 
         def named(noted: Noted) -> StepTrend:
-            optimizer = noted.optimizer()
-            return replace(noted.trend, optimizer=(name(optimizer) if optimizer is not None else "") or noted.kind)
+            return replace(noted.trend, optimizer=self._name(noted))
 
         steps = tuple(named(noted) for noted in self._steps if noted.trend.number >= since)
         last = self._steps[-1] if self._steps else None
