@@ -36,6 +36,13 @@ class PlotHost(Protocol):
         """Plot "loss", "grad", "lr", "ratio" or "all"; empty: what was looked at last."""
 
 
+class ChainHost(Protocol):
+    """What a command can ask of the app about backwards. Each call returns at once."""
+
+    def explain_backward(self, name: str) -> None:
+        """Show how the backward comes to that parameter; empty: to the selected one."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -46,6 +53,10 @@ class Host(Protocol):
     @property
     def plots(self) -> PlotHost:
         """What can be done with plots."""
+
+    @property
+    def chains(self) -> ChainHost:
+        """How backwards are explained."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

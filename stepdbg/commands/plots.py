@@ -1,7 +1,8 @@
-"""The commands that plot."""
+"""The commands that plot, and that explain a backward."""
 
 from __future__ import annotations
 
+from stepdbg.commands.available import needs_live
 from stepdbg.commands.command import Argument, Command
 
 PLOTTED = ("loss", "grad", "lr", "ratio", "all")
@@ -22,5 +23,15 @@ PLOTS = (
             required=False,
             also={"gradient": "grad", "rate": "lr", "update": "ratio"},
         ),
+    ),
+    Command(
+        "backward",
+        "Plots",
+        "Explain the backward to a parameter: each node from the loss to it, with the gradient in and out.",
+        lambda host, argument: host.chains.explain_backward(argument),
+        keys=("E",),
+        aliases=("chain",),
+        argument=Argument("name", "a parameter; none: the selected one", required=False),
+        available=needs_live,
     ),
 )

@@ -27,7 +27,8 @@ class ChainStep:
     op: str
     """`AddmmBackward0`; the last one is `AccumulateGrad`."""
     module: str
-    """Path of the innermost module whose call made it; empty: made outside of any that is known."""
+    """Path of the innermost module whose call made it; empty: made outside of any that is known. Of AccumulateGrad
+    the name of the parameter."""
     kind: str
     """That module's class."""
     shape: tuple[int, ...] | None

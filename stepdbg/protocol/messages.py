@@ -203,8 +203,9 @@ class GetGraphPath:
 
 @dataclass(frozen=True)
 class GetChain:
-    """A page of the chain of nodes from the loss to the parameter `name`. Cost: a few passes over the graph's nodes,
-    which is walked first if it has not been.
+    """A page of the chain of nodes from the loss to the parameter `name` (empty: the first that is trained).
+
+    Cost: a few passes over the graph's nodes; it is walked first if it has not been.
     """
 
     RESULT: ClassVar[type[Any]] = ChainPage

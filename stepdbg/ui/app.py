@@ -23,6 +23,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -77,6 +78,7 @@ class StepdbgApp(App[Exited | None]):
         self._requests = Requests(session, self._answered, self._state)
         self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
         self.plots = PlotCommands(self, self._ask_session)
+        self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -168,6 +170,7 @@ class StepdbgApp(App[Exited | None]):
                 self._ask(stop.number, query)
             if not wishes:
                 self._state.show()
+            self.chains.stopped()
 
     def _feed_console(self, data: bytes) -> None:
         console = self.main.query_one(ConsolePane)
@@ -188,6 +191,7 @@ class StepdbgApp(App[Exited | None]):
         ):
             self.main.refresh_bindings()
             self.plots.tell_state()
+            self.chains.tell_state()
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:

@@ -23,11 +23,15 @@ CHAIN_EARLIER = "the nodes of this chain were not watched when its backward ran"
 
 
 def parameter(names: naming.Names, name: str) -> naming.Named:
-    """The parameter of that name or alias. Raises NotThereError where there is none."""
+    """The parameter of that name or alias; for no name the first one that is trained. Raises NotThereError where
+    there is none.
+    """
     for named in names.parameters:
+        if not name and named.tensor.requires_grad:
+            return named
         if name == named.name or name in named.aliases:
             return named
-    raise NotThereError(f"no parameter is called {name} at this stop")
+    raise NotThereError(f"no parameter is called {name} at this stop" if name else "no parameter is known at this stop")
 
 
 def why_none(named: naming.Named, entry: Entry | None, note: str) -> str:
@@ -100,7 +104,9 @@ class Explained:
         record, number = self._record, self._path.nodes[at]
         leaf = record.leaf_of.get(number) if at == len(self._path.nodes) - 1 else None
         seq = self._seqs[at] if leaf is None else None
-        module, kind = record.paths.get(self._made_by.get(seq, 0), ("", "")) if seq is not None else ("", "")
+        module, kind = self._named.name, ""
+        if seq is not None:
+            module, kind = record.paths.get(self._made_by.get(seq, 0), ("", ""))
         if noted is not None:
             entering, leaving = noted.entering.get(at), noted.leaving.get(at)
         else:  # what was noted at module boundaries is of the same nodes
