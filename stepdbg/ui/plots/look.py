@@ -23,7 +23,7 @@ class Look:
     right: int | None = None
     """The last one of them; None: the newest there is."""
     cursor: int | None = None
-    """The iteration that is read out; None: the newest there is."""
+    """The iteration that is read out; None: the newest one of the present run."""
     log: bool = False
     """Whether values stand at their logarithm (of learning rates too)."""
 
@@ -66,8 +66,7 @@ def panned(look: Look, plots: Plots, direction: int) -> Look:
     moved = replace(look, right=right + by)
     left, right = window(moved, plots)
     moved = replace(moved, right=right if moved.span is not None else None)
-    known = positions(moved, plots)
-    cursor = look.cursor if look.cursor is not None else (known[-1] if known else right)
+    cursor = cursor_iteration(look, plots) or right
     return replace(moved, cursor=min(max(cursor, left), right))
 
 
@@ -81,20 +80,20 @@ def moved(look: Look, plots: Plots, by: int) -> Look:
     known = positions(look, plots)
     if not known:
         return look
-    here = look.cursor if look.cursor is not None else known[-1]
+    newest = cursor_iteration(replace(look, cursor=None), plots)
+    here = look.cursor if look.cursor is not None else newest
+    assert here is not None
     at = bisect_right(known, here) + by - 1 if by > 0 else bisect_left(known, here) + by
     at = min(max(at, 0), len(known) - 1)
-    newest = at == len(known) - 1 and by > 0
-    target = replace(look, cursor=None if newest else known[at])
-    left, right = window(target, plots)
-    if newest:
-        return replace(target, right=None)
-    if target.span is not None and not left <= known[at] <= right:
-        right = known[at] if known[at] > right else known[at] + target.span - 1
-        target = replace(target, right=right)
-    elif target.span is not None and target.right is None:
-        target = replace(target, right=right)  # it stays where it is while more is recorded
-    return target
+    if by > 0 and known[at] == newest:
+        return replace(look, cursor=None, right=None)
+    left, right = window(look, plots)
+    target = replace(look, cursor=known[at])
+    if look.span is None:
+        return target
+    if not left <= known[at] <= right:
+        right = known[at] if known[at] > right else known[at] + right - left
+    return replace(target, right=right)  # it stays there while more is recorded
 
 
 def at_cursor(points: tuple[Point, ...], iteration: int) -> Point | None:
@@ -104,8 +103,8 @@ def at_cursor(points: tuple[Point, ...], iteration: int) -> Point | None:
 
 
 def cursor_iteration(look: Look, plots: Plots) -> int | None:
-    """The iteration that is read out; None where nothing is recorded."""
+    """The iteration that is read out: without a cursor the newest one of the present run, if it has any point here."""
     if look.cursor is not None:
         return look.cursor
-    known = positions(look, plots)
-    return known[-1] if known else None
+    newest = [(run.number, curve.points[-1].last) for run, _, curve in plots.curves(look.metric)]
+    return max(newest)[1] if newest else None

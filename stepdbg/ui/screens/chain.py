@@ -72,8 +72,9 @@ def heading(page: ChainPage) -> str:
 def whose(page: ChainPage) -> str:
     """Of which backward the numbers are, or how to get any."""
     if page.why_no_flows:
-        why = page.why_no_flows.removeprefix("off: ")
-        return f"{why}: {COMING}" if page.watched else f"{why}: {WATCH}"
+        if page.why_no_flows.startswith("off"):
+            return WATCH
+        return f"{page.why_no_flows}: {COMING if page.watched else WATCH}"
     if not page.iteration:
         return "" if page.watched else WATCH
     of = f"|g| of the backward in iteration {page.iteration:,}"
@@ -164,6 +165,9 @@ class ChainScreen(ModalScreen[None]):
         self._steps: dict[int, ChainStep] = {}
         self.table: LineTable[ChainStep] = LineTable(COLUMNS)
         self._state = ""
+        self._sentence = f"looking for the way to {name or 'the first parameter'} …"
+        """What stands there where no chain does."""
+        self._ready = False
 
     def compose(self) -> ComposeResult:
         """Title, where the numbers are from, the chain, what it adds up to, keys."""
@@ -176,9 +180,10 @@ class ChainScreen(ModalScreen[None]):
         yield Static(id="chain-keys")
 
     def on_mount(self) -> None:
-        """The table takes the keys."""
+        """The table takes the keys. The chain may have come before the screen was there."""
+        self._ready = True
         self.table.focus()
-        self._tell(f"looking for the way to {self.parameter} …")
+        self._draw()
 
     def show(self, page: ChainPage, state: str) -> None:
         """Show a page; one of another stop, or of another path, begins anew."""
@@ -188,44 +193,40 @@ class ChainScreen(ModalScreen[None]):
         )  # fmt: skip
         steps = self._steps if same else {}
         self._steps = {**steps, **dict(enumerate(page.steps, page.offset))}
-        self.page, self._state, self.parameter = page, state, page.name
-        if page.note:
-            self._tell(page.note)
-            return
-        self._make_room()
-        self.table.show(self._steps, page.total)
-        self._title(heading(page))
-        self.query_one("#chain-whose", Static).update(Content(whose(page)))
-        self.query_one("#chain-added", Static).update(Content(added(page)))
-
-    def on_resize(self) -> None:
-        """A short chain takes no more room than it needs: what it adds up to stands right below."""
-        self._make_room()
-        self._title(heading(self.page) if self.page is not None else self.parameter)
-
-    def _make_room(self) -> None:
-        rows = self.page.total if self.page is not None else 0
-        others = 8  # title, two sentences of up to three lines each, keys
-        self.query_one(Vertical).styles.height = max(min(rows + 3, self.size.height - others), 4)
+        self.page, self._state, self.parameter, self._sentence = page, state, page.name, page.note
+        self._draw()
 
     def fail(self, why: str) -> None:
         """There is no chain to show."""
-        self.page = None
-        self._tell(why)
+        self.page, self._steps, self._sentence = None, {}, why
+        self._draw()
+
+    def on_resize(self) -> None:
+        """A short chain takes no more room than it needs: what it adds up to stands right below."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self._ready:
+            return
+        page = self.page
+        there = page is not None and not page.note
+        rows = page.total if page is not None else 0
+        others = 8  # title, two sentences of up to three lines each, keys
+        self.query_one(Vertical).styles.height = max(min(rows + 3, self.size.height - others), 4)
+        self.table.show(self._steps, rows)
+        self.query_one("#chain-whose", Static).update(Content(whose(page) if page and there else self._sentence))
+        self.query_one("#chain-added", Static).update(Content(added(page) if page and there else ""))
+        self._title()
 
     def tell_state(self, state: str) -> None:
         """The script has stopped, or goes on."""
         if state != self._state:
             self._state = state
-            self._title(heading(self.page) if self.page is not None else self.parameter)
+            if self._ready:
+                self._title()
 
-    def _tell(self, sentence: str) -> None:
-        self.table.show({}, 0)
-        self._title(self.parameter)
-        self.query_one("#chain-whose", Static).update(Content(sentence))
-        self.query_one("#chain-added", Static).update(Content(""))
-
-    def _title(self, text: str) -> None:
+    def _title(self) -> None:
+        text = heading(self.page) if self.page is not None else self.parameter
         left = Content.assemble((" backward ", "bold $accent"), f" {text}")
         gap = self.size.width - left.cell_length - fmt.columns(self._state) - 1
         watched = self.page is not None and self.page.watched
