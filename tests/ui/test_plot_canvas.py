@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stepdbg.client import series
 from stepdbg.client.series import Curve, Plots, Point, Run
-from stepdbg.ui.plots import canvas, look
+from stepdbg.ui.plots import canvas, look, view
 from stepdbg.ui.plots.look import Look
 from stepdbg.ui.plots.view import exact, told
 
@@ -100,6 +100,16 @@ def test_logarithms_make_a_line_of_a_decay() -> None:
     ]  # fmt: skip
     frame = canvas.frame_of([points(0, -1)], 1, 2, log=True)
     assert frame is None
+
+
+def test_rounding_errors_are_no_curve() -> None:
+    curve = points(0.9999994, 0.9999996, 0.9999995)
+    frame = canvas.frame_of([curve], 1, 3)
+    assert frame is not None
+    assert frame.high - frame.low == pytest.approx(1e-4, rel=1e-3)
+    labels = [view._short(tick) for tick in canvas.ticks(frame.low, frame.high, 6)]
+    assert len(labels) == len(set(labels)) > 1
+    assert len({y for y, line in enumerate(drawn(curve, height=9)) if line.strip()}) == 1
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9), st.integers(1, 12))

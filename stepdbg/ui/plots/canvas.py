@@ -8,6 +8,7 @@ NaN is seen.
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ NOWHERE = -1
 """The line of a cell that no line has come to."""
 
 NOT_FINITE = "×"
+FLAT = 1e-4
+"""The least span of the axis, as a share of the largest value."""
+LARGEST = sys.float_info.max
 SPARSE = 4
 """Columns for each point, at least, where each gets its marker."""
 APART = 16
@@ -79,8 +83,18 @@ def frame_of(curves: Sequence[Sequence[Point]], first: float, last: float, *, lo
         return Frame(first, last, 0.0, 1.0) if nothing_finite and not log else None
     # On a logarithmic scale the lower end of a merged point may not be on it at all.
     low, high = min([*lows, *highs]), max(highs)
-    room = (high / 2 - low / 2) / 10 if high > low else (abs(high) / 20 or 0.5) if not log else 0.5
-    return Frame(first, last, max(low - room, -math.inf), high + room, log)
+    low, high = _with_room(low, high, 0.1 if log else max(abs(low), abs(high)) * FLAT)
+    return Frame(first, last, low, high, log)
+
+
+def _with_room(low: float, high: float, least: float) -> tuple[float, float]:
+    """A twentieth more at both ends; at least the span `least` where the values are not all the same: rounding errors
+    are no curve, and the numbers at the axis must differ.
+    """
+    half = high / 2 - low / 2  # of the span, which may be too large for a number
+    room = half / 10 if high > low else abs(high) / 20 or 0.5
+    room = max(room, least / 2 - half)
+    return max(low - room, -LARGEST), min(high + room, LARGEST)
 
 
 def visible(points: Sequence[Point], first: float, last: float) -> Sequence[Point]:
