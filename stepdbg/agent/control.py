@@ -262,6 +262,7 @@ class Control:
             rate=loop.rate(),
             exception=exception,
             note=self._note(reason),
+            lrs=report.lrs(),
             ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
         )
 
@@ -327,7 +328,9 @@ class Control:
         try:
             with quiet():
                 wish = isinstance(query, m.SetWatching)
-                answer = self.tracker.watched.set(query) if wish else report.answer(query, work)
+                answer = (
+                    self.tracker.watched.set(query, report.parameter_called) if wish else report.answer(query, work)
+                )
             outcome: m.Reply | m.Failed = m.Reply(query.id, codec.to_plain(answer))
         except ChannelClosedError:
             raise

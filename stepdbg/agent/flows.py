@@ -14,7 +14,7 @@ import weakref
 from array import array
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import get_ident
 from time import perf_counter
@@ -93,6 +93,15 @@ class Hooks:
         self.seconds = 0.0
         """Time that watching has taken, since the backward began."""
         self._handles: list[Any] = []
+        self._at_end: list[Callable[[], None]] = []
+
+    def add(self, handle: Any) -> None:
+        """A hook more that is to be taken out."""
+        self._handles.append(handle)
+
+    def at_end(self, function: Callable[[], None]) -> None:
+        """Call it once the backward has been left and the hooks are out; inside `quiet()`."""
+        self._at_end.append(function)
 
     def put_in(self, nodes: Sequence[Any], roots: Sequence[Any], spans: Iterable[Sequence[int]]) -> None:
         """Hook the boundaries among `nodes`: all that `roots` lead to."""
@@ -125,6 +134,8 @@ class Hooks:
         """Remove every hook. AccumulateGrad nodes outlive the graph: what is left there would fire ever after."""
         while self._handles:
             self._handles.pop().remove()
+        while self._at_end:
+            self._at_end.pop()()
 
 
 class _Hook:

@@ -6,15 +6,19 @@ showing a graph after its backward freed it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import FrameType
 from typing import Any
 
+from torch import Tensor
+
 from stepdbg.agent import edits, memory, naming, sources
 from stepdbg.agent.compare.pages import Diffs
 from stepdbg.agent.compare.sides import Known
 from stepdbg.agent.compare.snapshots import Snapshots
+from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
@@ -24,6 +28,7 @@ from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
 from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
@@ -34,6 +39,8 @@ from stepdbg.protocol.records import (
     Phase,
     PhaseRun,
 )
+from stepdbg.protocol.step import Explanation
+from stepdbg.protocol.trends import Trends
 
 
 @dataclass
@@ -136,33 +143,10 @@ class Report:
 
     def answer(self, query: Any, work: Work) -> Any:
         """The query's RESULT. Raises what its making raises; the caller turns that into Failed."""
-        if isinstance(query, m.GetParameters):
-            return self.parameters.page(query, self._number, work, returned=not self.stack)
-        if isinstance(query, m.GetValues):
-            return self.values.page(query)
-        if isinstance(query, m.SeekElement):
-            return self.values.seek(query, work)
-        if isinstance(query, m.CopyValues):
-            return self.values.copy(query)
-        if isinstance(query, m.MarkModule):
-            return self.values.mark(query)
-        if isinstance(query, m.GetGraph):
-            return self.graphs.page(query, work)
-        if isinstance(query, m.GetGraphEdges):
-            return self.graphs.edges(query, work)
-        if isinstance(query, m.GetGraphPath):
-            return self.graphs.path(query, work)
-        if isinstance(query, m.GetMemory):
-            return self.memory(work)
-        if isinstance(query, m.GetExplanation):
-            return explain(Asked(self._tracker.before, self.names, self._number, self._watch.grad_label), query)
-        if isinstance(query, m.GetSource):
-            return sources.read(query.file)
-        if isinstance(query, (SetValue, SetRequiresGrad)):
-            return self.edit(query, work)
-        if isinstance(query, GetDiff):
-            return self.diffs.page(query, work)
-        raise TypeError(f"no query: {type(query).__name__}")
+        answered = _ANSWERS.get(type(query))
+        if answered is None:
+            raise TypeError(f"no query: {type(query).__name__}")
+        return answered(self, query, work)
 
     # ── parameters ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,6 +176,31 @@ class Report:
             self._number,
             self._names.storages,
         )
+
+    def parameter_called(self, name: str) -> Tensor:
+        """The parameter of that name. Raises NotThereError where there is none."""
+        return parameter_called(self.names, name).tensor
+
+    def explanation(self, query: m.GetExplanation) -> Explanation:
+        """What a step does, or did, to one element."""
+        return explain(Asked(self._tracker.before, self.names, self._number, self._watch.grad_label), query)
+
+    # ── trends ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def lrs(self) -> tuple[tuple[str, float], ...]:
+        """Learning rates as they are now. One number for each group is read, off the device where it is a tensor."""
+        return learning_rates(self._tracker.trends.known_as(self.names.optimizers.values()))
+
+    def trends(self, query: m.GetTrends) -> Trends:
+        """What steps did that were noted; from now on they are."""
+        tracker, loop = self._tracker, self._tracker.loop
+        tracker.trends.begin(loop.iteration)
+        step = tracker.local.stack[-1] if tracker.local.stack else None
+        upcoming = None
+        if step is not None and step.phase is Phase.STEP and not step.started:
+            label = label_of(self._watch.grad_label, loop.backwards)
+            upcoming = (step.station.what(), loop.iteration, loop.partly_free, label)
+        return tracker.trends.answer(self._number, query.since, upcoming)
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,3 +247,24 @@ def kind_of(station: Station) -> str:
     if station.phase is Phase.BACKWARD:
         return "autograd.grad" if station.kind == "grad" else ""
     return "DataLoader" if station.kind.endswith("DataLoaderIter") else station.kind
+
+
+_ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
+    m.GetParameters: lambda r, query, work: r.parameters.page(query, r._number, work, returned=not r.stack),
+    m.GetValues: lambda r, query, _: r.values.page(query),
+    m.SeekElement: lambda r, query, work: r.values.seek(query, work),
+    m.CopyValues: lambda r, query, _: r.values.copy(query),
+    m.MarkModule: lambda r, query, _: r.values.mark(query),
+    m.GetGraph: lambda r, query, work: r.graphs.page(query, work),
+    m.GetGraphEdges: lambda r, query, work: r.graphs.edges(query, work),
+    m.GetGraphPath: lambda r, query, work: r.graphs.path(query, work),
+    m.GetChain: lambda r, query, work: r.graphs.chain(query, work),
+    m.GetMemory: lambda r, _, work: r.memory(work),
+    m.GetExplanation: lambda r, query, _: r.explanation(query),
+    m.GetTrends: lambda r, query, _: r.trends(query),
+    m.GetSource: lambda _, query, __: sources.read(query.file),
+    SetValue: lambda r, query, work: r.edit(query, work),
+    SetRequiresGrad: lambda r, query, work: r.edit(query, work),
+    GetDiff: lambda r, query, work: r.diffs.page(query, work),
+}
+"""How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

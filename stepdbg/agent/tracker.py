@@ -20,6 +20,7 @@ from stepdbg.agent.flows import Backward, Hooks
 from stepdbg.agent.loop import Loop, Station
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
+from stepdbg.agent.trends import Noted, TrendNotes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
 
@@ -46,6 +47,8 @@ class Active:
     started = 0.0
     held = 0.0
     hooks: Hooks | None = None
+    noted: Noted | None = None
+    """Of a STEP, while its numbers are wanted."""
     site: Site | None = None
     """The user's line it was called from, of FORWARD and LOSS."""
     first_node = 0
@@ -91,6 +94,7 @@ class Tracker:
         self.passes = Passes()
         self.before = Before()
         """What parameters were before the last step of each optimizer."""
+        self.trends = TrendNotes()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -149,6 +153,8 @@ class Tracker:
                 self.before.upcoming = None
                 if self.armed and not (active.skipped or self.free):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
+                if self.trends.on:
+                    self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
@@ -219,6 +225,7 @@ class Tracker:
                 control.watch.phase_ended(active, error, result)
             elif phase is _STEP:
                 self.before.step_ended(id(station.what()), failed=error is not None)
+                self.trends.step_ended(self, control, active, error)
                 self._stepped(station.what())
             elif not active.skipped:
                 if phase is _ZERO_GRAD:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from time import perf_counter
 from typing import Any
 
 from torch import Tensor
 
+from stepdbg.agent.chainflows import ChainFlows, Wish
 from stepdbg.agent.deep import LookedAt, nodes_behind
 from stepdbg.agent.flows import Backward, Flows, Hooks, root_nodes
 from stepdbg.agent.quiet import quiet
@@ -24,12 +25,16 @@ class Watched:
 
     def __init__(self) -> None:
         self.flows = Flows()
+        self.chains = ChainFlows()
         self.stacks = Stacks()
         self.outputs = Outputs()
         self._hooks: list[Hooks] = []
 
-    def set(self, query: m.SetWatching) -> Watching:
-        """Do as the user asks; what is None stays as it is."""
+    def set(self, query: m.SetWatching, parameter: Callable[[str], Tensor]) -> Watching:
+        """Do as the user asks; what is None stays as it is. `parameter`: finds one by its name, or raises."""
+        if query.chain is not None:
+            wished = query.chain
+            self.chains.wish = Wish(wished, weakref.ref(parameter(wished)), query.way) if wished else None
         if query.gradients is not None:
             self.flows.on = query.gradients
         if query.stacks is not None:
@@ -40,7 +45,8 @@ class Watched:
         if query.stacks:
             own = "the script notes stacks itself: anomaly mode is on"
             notes.append(own if self.stacks.script_has_its_own else "nodes made from here on tell their line")
-        return Watching(self.flows.on, self.stacks.on, "; ".join(notes))
+        wish = self.chains.wish
+        return Watching(self.flows.on, self.stacks.on, "; ".join(notes), wish.name if wish is not None else "")
 
     def runs_free(self) -> None:
         """A free run begins: it pays for nothing."""
@@ -55,6 +61,7 @@ class Watched:
     def stop(self) -> None:
         """Switch off and leave nothing behind."""
         self.flows.on = False
+        self.chains.wish = None
         self.stacks.set(False)
         self.outputs.clear()
         self.outputs.by_id.clear()
@@ -85,6 +92,7 @@ class Watched:
                 nodes = nodes_behind(roots)
                 looked_at.hold(nodes, references)
                 hooks.put_in(nodes, roots, spans)
+                self.chains.put_in(hooks, roots, backward)
         except BaseException as error:
             self._take_out(hooks)
             if not isinstance(error, Exception):

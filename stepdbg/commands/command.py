@@ -90,6 +90,20 @@ class CompareHost(Protocol):
         """Show what differs."""
 
 
+class PlotHost(Protocol):
+    """What a command can ask of the app about plots. Each call returns at once."""
+
+    def show_plots(self, what: str) -> None:
+        """Plot "loss", "grad", "lr", "ratio" or "all"; empty: what was looked at last."""
+
+
+class ChainHost(Protocol):
+    """What a command can ask of the app about backwards. Each call returns at once."""
+
+    def explain_backward(self, name: str) -> None:
+        """Show how the backward comes to that parameter; empty: to the selected one."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -116,6 +130,14 @@ class Host(Protocol):
     @property
     def compare(self) -> CompareHost:
         """Comparisons."""
+
+    @property
+    def plots(self) -> PlotHost:
+        """What can be done with plots."""
+
+    @property
+    def chains(self) -> ChainHost:
+        """How backwards are explained."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

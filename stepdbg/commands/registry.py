@@ -18,6 +18,7 @@ from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
 from stepdbg.commands.parameters import PARAMETERS
+from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
 from stepdbg.commands.values import VALUES
 from stepdbg.protocol.messages import Action
@@ -237,5 +238,17 @@ _APP = (
     ),
 )
 
-COMMANDS: tuple[Command, ...] = (*_RUN, *_LOOK, *_SCREEN, *GRAPH, *PARAMETERS, *VALUES, *STEP, *EDIT, *COMPARE, *_APP)
+COMMANDS: tuple[Command, ...] = (
+    *_RUN,
+    *_LOOK,
+    *_SCREEN,
+    *GRAPH,
+    *PARAMETERS,
+    *VALUES,
+    *STEP,
+    *EDIT,
+    *COMPARE,
+    *PLOTS,
+    *_APP,
+)
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

@@ -223,3 +223,5 @@ class Watching:
     stacks: bool
     """Nodes are made with the stack of the line that made them (as `detect_anomaly` does, without its checks)."""
     note: str = ""
+    chain: str = ""
+    """Name of the parameter whose chain is watched node by node, while gradients are; empty: none."""

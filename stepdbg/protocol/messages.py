@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, get_args
 
+from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
@@ -18,6 +19,7 @@ from stepdbg.protocol.records import (
     ValuesRecord,
 )
 from stepdbg.protocol.step import Explanation
+from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 
 
@@ -255,6 +257,23 @@ class GetGraphPath:
 
 
 @dataclass(frozen=True)
+class GetChain:
+    """A page of the chain of nodes from the loss to the parameter `name` (empty: the first that is trained).
+
+    Cost: a few passes over the graph's nodes; it is walked first if it has not been.
+    """
+
+    RESULT: ClassVar[type[Any]] = ChainPage
+    id: int
+    name: str
+    way: Way = Way.SHORTEST
+    offset: int = 0
+    count: int = 200
+    graph: int = 0
+    """`GraphChoice.id`; 0: the newest graph that reaches the parameter."""
+
+
+@dataclass(frozen=True)
 class SetWatching:
     """Switch on or off what is recorded from here on; None leaves it as it is."""
 
@@ -262,6 +281,10 @@ class SetWatching:
     id: int
     gradients: bool | None = None
     stacks: bool | None = None
+    chain: str | None = None
+    """Name of the parameter to whose nodes gradients are noted one by one as well, while they are watched; "": none."""
+    way: Way = Way.SHORTEST
+    """Which chain to it."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +310,17 @@ class GetMemory:
 
 
 @dataclass(frozen=True)
+class GetTrends:
+    """What optimizer steps did, from the step of number `since` on. The first one begins the noting: from then on,
+    while stepping, each step costs a pass over its gradients and three over its parameters.
+    """
+
+    RESULT: ClassVar[type[Any]] = Trends
+    id: int
+    since: int = 0
+
+
+@dataclass(frozen=True)
 class GetSource:
     """A source file, at most 2 MiB of it. Served at a stop."""
 
@@ -299,6 +333,7 @@ Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
+    | GetTrends | GetChain
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

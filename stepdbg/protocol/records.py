@@ -29,6 +29,10 @@ SKIPPABLE = frozenset({Phase.ZERO_GRAD, Phase.BACKWARD, Phase.CLIP, Phase.STEP, 
 """Phases whose result a loop does not need: these may be skipped (a phase run says so of itself too)."""
 
 
+MOST_RATES = 16
+"""Learning rates told with a stop, at most."""
+
+
 class StopReason(str, Enum):
     """Why the script is held (DAP's `stopped` reasons, and the two ends)."""
 
@@ -147,6 +151,9 @@ class StopRecord:
     """One sentence for the user, where there is something to say ("no phase of a training loop was seen")."""
     ran_free: bool = False
     """The script ran free until here: what ran last, and which phases of this iteration did, was not recorded."""
+    lrs: tuple[tuple[str, float], ...] = ()
+    """Learning rates as they are now: (optimizer, rate), or one for each param group ("optimiser[1]") where they
+    differ. At most MOST_RATES; those that are no number are left out."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
@@ -42,6 +43,7 @@ from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.parameters import ParameterCommands
+from stepdbg.ui.plots.commands import PlotCommands
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
@@ -86,6 +88,8 @@ class StepdbgApp(App[Exited | None]):
         self.step = StepCommands(self, self._ask_session, self._answered)
         self.edits = EditCommands(self, self._ask_session, self._answered)
         self.compare = CompareCommands(self, self._ask_session)
+        self.plots = PlotCommands(self, self._ask_session)
+        self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._output = OutputPump(self._feed_console)
@@ -143,6 +147,7 @@ class StepdbgApp(App[Exited | None]):
         self._session = session
         self._requests = Requests(session, self._answered, self._state)
         self._ahead = None
+        self.plots.restarted()
         self._state.clear(View(session.info))
         self._follower = self.run_worker(self._read_events(session), name="events")
 
@@ -165,6 +170,7 @@ class StepdbgApp(App[Exited | None]):
     def _take(self, event: Event) -> None:
         """Show the event; a stop, as soon as what the panes want to know of it has been answered."""
         self._state.event(event)
+        self.plots.event(event)
         if isinstance(event, m.Stopped):
             stop, hello = event.stop, self._seen.hello
             self.graph.stopped()
@@ -176,6 +182,7 @@ class StepdbgApp(App[Exited | None]):
                 self._ask(stop.number, query)
             if not wishes:
                 self._state.show()
+            self.chains.stopped()
 
     def _feed_console(self, data: bytes) -> None:
         console = self.main.query_one(ConsolePane)
@@ -191,6 +198,8 @@ class StepdbgApp(App[Exited | None]):
         standing = [(view.status, view.shown, len(view.history), view.lost) for view in (before, after)]
         if standing[0] != standing[1]:
             self.main.refresh_bindings()
+            self.plots.tell_state()
+            self.chains.tell_state()
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:

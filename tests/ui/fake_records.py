@@ -8,6 +8,8 @@ from typing import Any
 import fake_graph
 
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.chain import ChainPage, ChainStep
+from stepdbg.protocol.graph import Flow
 from stepdbg.protocol.records import (
     ExceptionInfo,
     Frame,
@@ -26,6 +28,7 @@ from stepdbg.protocol.records import (
     ValuesRecord,
 )
 from stepdbg.protocol.step import Explanation, Given, StepLine
+from stepdbg.protocol.trends import StepTrend, Trends
 from stepdbg.protocol.values import ElementFound, Marked, MarkedModules, PythonText
 
 FILE = "/home/user/two_nets.py"
@@ -92,6 +95,7 @@ def stop(number: int) -> StopRecord:
         thread="MainThread",
         elapsed=1.5 + 0.0007 * number,
         rate=412.3 if iteration > 1 else None,
+        lrs=(("optimiser", 0.1),),
     )
 
 
@@ -202,6 +206,45 @@ def explanation(query: m.GetExplanation, number: int) -> Any:
     )
 
 
+_CHAIN = (
+    ("BinaryCrossEntropyBackward0", "criterion", (), 0),
+    ("SigmoidBackward0", "net.3", (32, 1), 1),
+    ("AddmmBackward0", "net.2", (32, 1), 1),
+    ("ReluBackward0", "net.1", (32, 6), 1),
+    ("AddmmBackward0", "net.0", (32, 6), 1),
+    ("TBackward0", "net.0", (4, 6), 1),
+    ("AccumulateGrad", "net.0.weight", (6, 4), 2),
+)
+
+
+def chain(query: m.GetChain, number: int) -> ChainPage | str:
+    """The way to `net.0.weight`; nothing leads to `net2`. From stop 5 on a backward has come through."""
+    name = query.name or "net.0.weight"
+    if not name.startswith("net"):
+        return f"no parameter is called {name} at this stop"
+    if name.startswith("net2"):
+        return ChainPage(number, name, query.way, 0, 0, (), note=f"the graph of loss does not reach {name}")
+    ran = number > 4
+    steps = []
+    for at, (op, module, shape, joins) in enumerate(_CHAIN):
+        leaf = op == "AccumulateGrad"
+        into = Flow(1 / (at + 1), -0.5, 0.5, 32, 0) if ran else None
+        out = Flow(1 / (at + 2), -0.5, 0.5, 32, 0) if ran and not leaf else None
+        steps.append(ChainStep(op, module, "", shape, None if leaf else 90 - at, joins, into, out))
+    page = ChainPage(number, name, query.way, 0, len(steps), tuple(steps), "loss", "2", 9, accumulated=int(ran))
+    if not ran:
+        return replace(page, why_no_flows="off: gradients are not watched", grad_label="none")
+    known = {"grad_after": 0.1429, "grad_now": 0.1429, "had_grad": False}
+    return replace(page, watched=True, iteration=1, micro_batch=1, times=1, **known)
+
+
+def trends(query: m.GetTrends, number: int) -> Trends:
+    """One step of `optimiser` an iteration, noted from the first one on."""
+    taken = list(range(query.since, (number - 1) // 5))
+    steps = tuple(StepTrend(at, 0, at + 1, "optimiser", 0.2 / (at + 1), 0, "", 2.0, 0.02 / (at + 1)) for at in taken)
+    return Trends(number, steps, since=1, note="" if number > 5 else "no optimizer step has run")
+
+
 def answer(query: Any, number: int) -> Any:
     """What the agent says to `query` at stop `number`; a string is its reason to refuse."""
     if isinstance(query, m.GetParameters):
@@ -223,8 +266,6 @@ def answer(query: Any, number: int) -> Any:
         return fake_graph.path(query)
     if isinstance(query, m.SetWatching):
         return fake_graph.watching(query)
-    if isinstance(query, m.GetExplanation):
-        return explanation(query, number)
     if isinstance(query, m.GetMemory):
         grads = 4 if number > 4 else 0
         return MemoryRecord(number, 296, 37 * grads, grads, 0, 0, 1024 if number == 4 else 0, 1 if grads else 0)
@@ -234,5 +275,8 @@ def answer(query: Any, number: int) -> Any:
         return PythonText("torch.tensor([0.25], dtype=torch.float32)", 1, 1)
     if isinstance(query, m.MarkModule):
         return MarkedModules((Marked(query.module, 0, 0),) if query.module and query.on is not False else (), 64 << 20)
+    told = {m.GetExplanation: explanation, m.GetChain: chain, m.GetTrends: trends}.get(type(query))
+    if told is not None:
+        return told(query, number)
     assert isinstance(query, m.GetSource)
     return SourceText(query.file, SOURCE, changed=False)

@@ -17,6 +17,7 @@ from stepdbg.client.session import Exited
 from stepdbg.client.store import ParameterList, Status
 from stepdbg.commands import COMMANDS, PANES, RESERVED_KEYS
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.chain import Way
 from stepdbg.protocol.graph import GraphView
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp
@@ -29,6 +30,9 @@ from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.panes.values import ValuesBody, ValuesPane
 from stepdbg.ui.panes.values.look import CHOICES, DISPLAYS, Origin
+from stepdbg.ui.plots.look import cursor_iteration, extent, positions, window
+from stepdbg.ui.plots.screen import PlotScreen
+from stepdbg.ui.screens.chain import ChainScreen
 from stepdbg.ui.screens.explain import ExplainScreen
 from stepdbg.ui.screens.help import HelpScreen
 from stepdbg.ui.screens.main import MainScreen
@@ -64,6 +68,8 @@ BINDERS: tuple[Any, ...] = (
     SourceView,
     RailPane,
     TerminalView,
+    PlotScreen,
+    ChainScreen,
 )
 
 
@@ -91,6 +97,8 @@ async def test_every_key(demo: str) -> None:
         await rail_and_console_keys(driver)
         await search_keys(driver)
         await app_keys(driver)
+        await plot_keys(driver)
+        await chain_keys(driver)
         await tab_keys(driver)
         await pause_keys(driver)
         await end_keys(driver)
@@ -510,6 +518,69 @@ async def app_keys(driver: Driver) -> None:
     await driver.until(lambda: driver.app.screen is not driver.app.main, "the palette is open")
     await driver.press("escape")
     await driver.until(lambda: driver.app.screen is driver.app.main, "the palette is closed")
+
+
+async def plot_keys(driver: Driver) -> None:
+    for closing in ("escape", "q", "T"):
+        await driver.press("T")
+        await driver.until(lambda: isinstance(driver.app.screen, PlotScreen), "the plots are open")
+        await driver.press(closing)
+        await driver.until(lambda: driver.app.screen is driver.app.main, "the plots are closed")
+    await driver.press("T")
+    screen = driver.app.screen
+    assert isinstance(screen, PlotScreen)
+    await driver.until(lambda: screen.plots.now.curves, "something is recorded")
+    metrics = [screen.look.metric]
+    for key in ("tab", "tab", "shift+tab"):
+        await driver.press(key)
+        metrics.append(screen.look.metric)
+    assert metrics == ["loss", "grad", "lr", "grad"]
+    await driver.press("shift+tab")
+    for key, changed in (("enter", "alone"), ("z", "alone"), ("l", "log"), ("l", "log")):
+        before = getattr(screen.look, changed)
+        await driver.press(key)
+        assert getattr(screen.look, changed) is not before
+    first, last = extent(screen.plots)
+    await driver.press("home")
+    at = positions(screen.look, screen.plots)
+    assert cursor_iteration(screen.look, screen.plots) == at[0]
+    await driver.press("right", "left", "end")
+    assert cursor_iteration(screen.look, screen.plots) == at[-1]
+    await driver.press("plus", "less_than_sign", "greater_than_sign", "shift+left", "shift+right")
+    left, right = window(screen.look, screen.plots)
+    assert first <= left <= right <= last
+    await driver.press("minus", "0", "equals_sign")
+    assert window(screen.look, screen.plots) == (first, last)
+    await driver.press("escape")
+    await driver.until(lambda: driver.app.screen is driver.app.main, "the plots are closed")
+
+
+async def chain_keys(driver: Driver) -> None:
+    for closing in ("escape", "q", "E"):
+        await driver.press("E")
+        await driver.until(lambda: isinstance(driver.app.screen, ChainScreen), "the chain is open")
+        await driver.press(closing)
+        await driver.until(lambda: driver.app.screen is driver.app.main, "the chain is closed")
+    await driver.press("E")
+    screen = driver.app.screen
+    assert isinstance(screen, ChainScreen)
+    await driver.until(lambda: screen.page is not None, "the chain is here")
+    assert screen.page is not None
+    assert (screen.page.name, screen.page.way) == (driver.app.selected, Way.SHORTEST)
+    await driver.press("tab")
+    await driver.until(lambda: screen.page is not None and screen.page.way is Way.LONGEST, "the longest is here")
+    await driver.press("y")
+    if screen.page.steps:
+        assert "AccumulateGrad" in driver.app.clipboard
+        watched = screen.page.watched
+        for _ in range(2):
+            await driver.press("a")
+            watched = not watched
+            await driver.until(
+                lambda on=watched: screen.page is not None and screen.page.watched is on, "it is switched"
+            )
+    await driver.press("escape")
+    await driver.until(lambda: driver.app.screen is driver.app.main, "the chain is closed")
 
 
 async def tab_keys(driver: Driver) -> None:

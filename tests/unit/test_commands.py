@@ -59,6 +59,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
         ("p", "could be pause, present, parameters, precision or prompt"),
+        ("p", "could be pause, present, parameters, plot or prompt"),
         ("next 3", "next takes no argument"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from stepdbg.agent import naming, stacks
+from stepdbg.agent.flows import Flowed
 from stepdbg.agent.graph import edges as lifted
-from stepdbg.agent.graph import facts, modules, raw, rows, sections
+from stepdbg.agent.graph import explain, facts, modules, raw, rows, sections
 from stepdbg.agent.graph.drawn import Drawn
 from stepdbg.agent.graph.layout import REFERENCE, Layout
 from stepdbg.agent.graph.record import Fact, GraphRecord
@@ -18,6 +20,7 @@ from stepdbg.agent.saved import READABLE, count_once, saved_storages
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.graph import GraphEdges, GraphPage, GraphPath, GraphRow, GraphView, Lens
 
 MAX_ROWS = 2000
@@ -52,6 +55,8 @@ class Graphs:
         self._shown: dict[tuple[int, Lens], Sequence[int]] = {}
         self._lit: dict[tuple[int, GraphView, str], bytearray | None] = {}
         self._texts: dict[int, str] = {}
+        self._chains: dict[tuple[int, int, Way], explain.Explained] = {}
+        """By id of an entry and of a parameter."""
 
     # ── answers ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -71,10 +76,7 @@ class Graphs:
         count = min(max(0, query.count), MAX_ROWS)
         start = max(0, query.offset if found is None else found - count // 2)
         drawn = Drawn(self, entry, record, layout, after, query.lens)
-        flowed = self._tracker.watched.flows.of_graph(record.seqs, next(iter(record.alive()), None), freed=entry.freed)
-        record.flows = flowed.flows or record.flows
-        record.leaf_flows = {k: f for k, f in flowed.leaf_flows.items() if k in record.leaves} or record.leaf_flows
-        why = "" if record.flows or record.leaf_flows else flowed.why
+        why = self._flowed(entry, record).why
         self._look_whether_freed(entry, record)
         standing = record.standing
         return GraphPage(
@@ -129,6 +131,41 @@ class Graphs:
             half = MOST_NAMES // 2
             names = [*names[:half], f"… {left_out} more …", *names[-half:]]
         return GraphPath(tuple(names), left_out)
+
+    def chain(self, query: m.GetChain, work: Work | None) -> ChainPage:
+        """The chain of nodes to one parameter, in the graph asked for or the newest that reaches it."""
+        named = explain.parameter(self._names(), query.name)
+        first, note = self._entry(query.graph)
+        others = () if query.graph else tuple(e for e in reversed(self._shelf.entries) if e is not first)
+        for entry in (*((first,) if first is not None else ()), *others):
+            record = self._record(entry, work)
+            if record is not None and id(named.tensor) in record.leaves:
+                break
+        else:
+            why = explain.why_none(named, first, note)
+            return ChainPage(self._stop, named.name, query.way, 0, 0, (), note=why)
+        key = entry.id, id(named.tensor), query.way
+        if key not in self._chains:
+            self._chains[key] = explain.Explained(named, record, query.way, work)
+        self._look_whether_freed(entry, record)
+        return self._chains[key].page(
+            query,
+            partial(self.fact, entry, record),
+            stop=self._stop,
+            root=entry.name,
+            flowed=self._flowed(entry, record),
+            tracker=self._tracker,
+            grad_label=self._watch.grad_label,
+        )
+
+    def _flowed(self, entry: Entry, record: GraphRecord) -> Flowed:
+        """The gradients that are known of a graph: those of the last backward through it."""
+        flows = self._tracker.watched.flows
+        found = flows.of_graph(record.seqs, next(iter(record.alive()), None), freed=entry.freed)
+        record.flows = found.flows or record.flows
+        record.leaf_flows = {k: f for k, f in found.leaf_flows.items() if k in record.leaves} or record.leaf_flows
+        why = "" if record.flows or record.leaf_flows else found.why
+        return Flowed(record.flows, record.leaf_flows, why)
 
     def recorded(self) -> GraphRecord | None:
         """What is recorded of the newest graph that is, without walking any."""
