@@ -58,8 +58,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     [
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
-        ("p", "could be pause, present, parameters, precision or prompt"),
-        ("p", "could be pause, present, parameters, plot or prompt"),
+        ("p", "could be pause, present, parameters, precision, plot or prompt"),
         ("next 3", "next takes no argument"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),
@@ -77,7 +76,6 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("export", "export needs one argument: export FILE"),
         ("export graph", "'graph' needs a suffix: graph.dot, graph.mmd, graph.md or graph.json"),
         ("export plots/net.PNG", "no format for .png: net.dot, net.mmd, net.md or net.json"),
-        ("exp! graph.dot", "there is no export!, only export FILE"),
         ("slice 0, x", "slice: 'x' is no index: a whole number, a range a:b or ..., as in 0, :, 3"),
         ("slice 1:5:2", "slice: '1:5:2' has a step: only a:b can be shown"),
         ("precision 0", "precision: '0' is no number of significant digits: 1 to 17"),
