@@ -95,6 +95,19 @@ def test_a_spread_across_pieces(monkeypatch, dtype: torch.dtype, mean: float, sp
     check(statistics(tensor), numbers(tensor))
 
 
+@pytest.mark.parametrize(
+    "levels", [(1e8, 0.0, -1e8), (0.0, 1e8), (1e8, 1e-3, 1e-3), (1.0, 1e8, 1.0), (-3.0, -3.0, 5.0)]
+)
+@pytest.mark.parametrize("spread", [1.0, 1e-6, 0.0])
+def test_pieces_of_different_levels(monkeypatch, levels: tuple[float, ...], spread: float) -> None:
+    """What is taken from the elements of one piece may be far from those of the next."""
+    monkeypatch.setattr(pieces, "CHUNK", 128)
+    noise = torch.randn(len(levels), 128, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    tensor = noise * spread + torch.tensor(levels, dtype=torch.float64)[:, None]
+    check(statistics(tensor), numbers(tensor))
+    check(statistics(tensor.float()), numbers(tensor.float()))
+
+
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-30, 1e30, 1e200, 1.7e308])
 def test_squares_that_overflow_or_vanish(scale: float) -> None:
     tensor = torch.tensor([1.0, -0.5, 0.25, 0.0], dtype=torch.float64) * scale

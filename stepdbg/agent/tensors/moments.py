@@ -1,7 +1,7 @@
 """Extremes, sums, squares, zeros and non-finite elements, piece by piece, in float64 whatever the dtype.
 
 A piece is widened once into a buffer that stays in cache; every further pass reads the buffer. Squares are taken about
-zero, which costs no pass of its own, wherever the mean is small beside the spread; elsewhere about the piece's mean,
+zero, which costs no pass of its own, wherever the mean is small beside the spread; elsewhere about a mean of a piece,
 which loses nothing to cancellation. Pieces are merged as Chan, Golub and LeVeque do (1983), about a common pivot.
 """
 
@@ -50,6 +50,8 @@ class Moments:
     neginf: int = 0
     low: float = math.inf
     high: float = -math.inf
+    pivot: float = 0.0
+    """What is taken from elements before they are summed: 0, or the mean of an earlier piece whose sums cancelled."""
     pieces: list[tuple[int, float, float, float, float]] = field(default_factory=list)
     """Of each piece: count, mean as a sum of two numbers, Σ(x − mean)², Σx²."""
 
@@ -130,14 +132,23 @@ class Moments:
         wide = buffers.wide(values)
         if self.divisor != 1.0:
             wide = wide / self.divisor
+        base, rest = self.pivot, 0.0
+        if base:
+            wide = wide - base if wide is values else wide.sub_(base)
         total, squares = wide.sum().item(), torch.dot(wide, wide).item()
-        mean, rest = total / count, 0.0
-        spread = squares - total * mean
+        rest = total / count
+        spread = squares - total * rest
         if squares > CANCELS * spread:
-            wide = wide - mean if wide is values else wide.sub_(mean)
-            rest = float(wide.sum()) / count
-            spread = max(float(torch.dot(wide, wide)) - count * rest * rest, 0.0)
-        self.pieces.append((count, mean, rest, spread, squares))
+            wide = wide - rest if wide is values else wide.sub_(rest)
+            base, lost = _two_sum(base, rest)
+            total, squares = wide.sum().item(), torch.dot(wide, wide).item()
+            rest = total / count
+            spread = max(squares - total * rest, 0.0)
+            rest += lost
+            self.pivot = base
+        # Σx² from sums about the base: nothing is lost, as long as the base is no larger than the elements are.
+        squares += base * (2.0 * total + count * base)
+        self.pieces.append((count, base, rest, spread, max(squares, 0.0)))
 
     def mean_std_norm(self) -> tuple[float, float, float]:
         """Over the finite elements, of which there is at least one; std without Bessel's correction."""
@@ -203,6 +214,13 @@ class _Buffers:
         if self._narrow is None:
             self._narrow = torch.empty(self._size, dtype=torch.float32, device=self._device)
         return self._narrow
+
+
+def _two_sum(a: float, b: float) -> tuple[float, float]:
+    """The sum, and what rounding took from it (Knuth)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
 def _first(buffer: Tensor, count: int) -> Tensor:
