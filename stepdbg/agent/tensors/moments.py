@@ -25,7 +25,6 @@ CANCELS = 16.0
 STEP = 16
 """Pieces between two looks at whether the answer is still wanted."""
 
-EIGHT_BYTES = (torch.float64, torch.complex128, torch.complex64, torch.complex32)
 INTEGERS = (
     torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool
 )  # fmt: skip
@@ -94,6 +93,7 @@ class Moments:
     def _add_piece(self, piece: Tensor, buffers: _Buffers) -> None:
         if piece.numel() == 0:
             return
+        piece = buffers.here(piece)
         if piece.dtype in INTEGERS:
             # Zeros stay zeros in float64, and nothing else becomes one.
             self._add_finite(buffers.wide(piece).clone(), *integer_extremes(piece), buffers)
@@ -132,7 +132,7 @@ class Moments:
         wide = buffers.wide(values)
         if self.divisor != 1.0:
             wide = wide / self.divisor
-        base, rest = self.pivot, 0.0
+        base = self.pivot
         if base:
             wide = wide - base if wide is values else wide.sub_(base)
         total, squares = wide.sum().item(), torch.dot(wide, wide).item()
@@ -158,7 +158,7 @@ class Moments:
         spread = math.fsum(m2 for _, _, _, m2, _ in self.pieces)
         spread += math.fsum(n * (d - offset) ** 2 for n, d in offsets)
         squares = math.fsum(q for _, _, _, _, q in self.pieces)
-        mean = min(max((pivot + offset) * self.divisor, self.low), self.high)
+        mean = min(max((pivot + offset) * self.divisor, float(self.low)), float(self.high))
         return mean, math.sqrt(spread / self.count) * self.divisor, math.sqrt(squares) * self.divisor
 
 
@@ -167,7 +167,7 @@ class _Buffers:
 
     def __init__(self, tensor: Tensor) -> None:
         size = min(chunk_of(tensor), tensor.numel())
-        # Other devices may know no float64, or no type of eight bytes: their pieces are brought here.
+        # Other devices may know no float64: their pieces are brought here.
         self._elsewhere = tensor.device.type not in ("cpu", "cuda")
         device = "cpu" if self._elsewhere else tensor.device
         self._size, self._device = size, device
@@ -175,6 +175,10 @@ class _Buffers:
         self._narrow: Tensor | None = None
         self._zeros = False
         """Whether the piece before had zeros: then the next one has, as a rule."""
+
+    def here(self, piece: Tensor) -> Tensor:
+        """The piece on a device that knows every type."""
+        return piece.cpu() if self._elsewhere else piece
 
     def wide(self, piece: Tensor) -> Tensor:
         """The piece in float64; not a copy if it is that already."""
@@ -186,7 +190,6 @@ class _Buffers:
 
     def narrow(self, piece: Tensor) -> Tensor:
         """The piece as float32 or float64, whichever holds it exactly; complex numbers by their absolute values."""
-        piece = piece.cpu() if self._elsewhere else piece
         piece = piece.resolve_neg()
         if piece.is_complex():
             return piece.to(torch.complex128).abs()
