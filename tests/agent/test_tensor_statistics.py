@@ -68,6 +68,28 @@ def test_any_bits_of_any_type_in_any_arrangement(data: bytes, dtype: torch.dtype
     check(statistics(tensor), numbers(tensor), rounded=4e-16 if tensor.is_complex() else 0.0)
 
 
+@given(
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
+    st.permutations(range(4)),
+    st.integers(0, 3),
+    st.integers(1, 3),
+    st.integers(1, 40),
+)
+@settings(deadline=None, max_examples=200)
+def test_any_shape_and_strides_in_pieces_of_any_size(shape, order, expanded: int, step: int, size: int) -> None:
+    """Pieces hold each element once, or each distinct one and how often it occurs."""
+    tensor = torch.arange(math.prod(shape)).view(shape)
+    tensor = tensor.permute([dim for dim in order if dim < tensor.dim()])
+    if tensor.dim():
+        tensor = tensor[::step]
+        tensor = tensor.unsqueeze(-1).expand(*tensor.shape, expanded) if expanded else tensor
+    own = pieces.layout(tensor)
+    found = [piece.tolist() for piece in pieces.pieces(own.tensor, size)]
+    assert all(len(piece) <= size for piece in found)
+    assert sorted(v for piece in found for v in piece for _ in range(own.repeat)) == sorted(tensor.reshape(-1).tolist())
+    check(statistics(tensor.float()), numbers(tensor.float()))
+
+
 @given(hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=True, allow_infinity=True)))
 @settings(deadline=None, max_examples=150)
 def test_any_float64(values: np.ndarray) -> None:
