@@ -140,11 +140,10 @@ class Moments:
         spread = squares - total * rest
         if squares > CANCELS * spread:
             wide = wide - rest if wide is values else wide.sub_(rest)
-            base, lost = _two_sum(base, rest)
+            base += rest
             total, squares = wide.sum().item(), torch.dot(wide, wide).item()
             rest = total / count
             spread = max(squares - total * rest, 0.0)
-            rest += lost
             self.pivot = base
         # Σx² from sums about the base: nothing is lost, as long as the base is no larger than the elements are.
         squares += base * (2.0 * total + count * base)
@@ -217,13 +216,6 @@ class _Buffers:
         if self._narrow is None:
             self._narrow = torch.empty(self._size, dtype=torch.float32, device=self._device)
         return self._narrow
-
-
-def _two_sum(a: float, b: float) -> tuple[float, float]:
-    """The sum, and what rounding took from it (Knuth)."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
 
 
 def _first(buffer: Tensor, count: int) -> Tensor:
