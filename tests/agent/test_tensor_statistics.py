@@ -68,6 +68,28 @@ def test_any_bits_of_any_type_in_any_arrangement(data: bytes, dtype: torch.dtype
     check(statistics(tensor), numbers(tensor), rounded=4e-16 if tensor.is_complex() else 0.0)
 
 
+@given(
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
+    st.permutations(range(4)),
+    st.integers(0, 3),
+    st.integers(1, 3),
+    st.integers(1, 40),
+)
+@settings(deadline=None, max_examples=200)
+def test_any_shape_and_strides_in_pieces_of_any_size(shape, order, expanded: int, step: int, size: int) -> None:
+    """Pieces hold each element once, or each distinct one and how often it occurs."""
+    tensor = torch.arange(math.prod(shape)).view(shape)
+    tensor = tensor.permute([dim for dim in order if dim < tensor.dim()])
+    if tensor.dim():
+        tensor = tensor[::step]
+        tensor = tensor.unsqueeze(-1).expand(*tensor.shape, expanded) if expanded else tensor
+    own = pieces.layout(tensor)
+    found = [piece.tolist() for piece in pieces.pieces(own.tensor, size)]
+    assert all(len(piece) <= size for piece in found)
+    assert sorted(v for piece in found for v in piece for _ in range(own.repeat)) == sorted(tensor.reshape(-1).tolist())
+    check(statistics(tensor.float()), numbers(tensor.float()))
+
+
 @given(hnp.arrays(np.float64, st.integers(0, 60), elements=st.floats(allow_nan=True, allow_infinity=True)))
 @settings(deadline=None, max_examples=150)
 def test_any_float64(values: np.ndarray) -> None:
@@ -93,6 +115,19 @@ def test_a_spread_across_pieces(monkeypatch, dtype: torch.dtype, mean: float, sp
     noise = torch.randn(3001, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     tensor = (noise * spread + mean).to(dtype)
     check(statistics(tensor), numbers(tensor))
+
+
+@pytest.mark.parametrize(
+    "levels", [(1e8, 0.0, -1e8), (0.0, 1e8), (1e8, 1e-3, 1e-3), (1.0, 1e8, 1.0), (-3.0, -3.0, 5.0)]
+)
+@pytest.mark.parametrize("spread", [1.0, 1e-6, 0.0])
+def test_pieces_of_different_levels(monkeypatch, levels: tuple[float, ...], spread: float) -> None:
+    """What is taken from the elements of one piece may be far from those of the next."""
+    monkeypatch.setattr(pieces, "CHUNK", 128)
+    noise = torch.randn(len(levels), 128, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    tensor = noise * spread + torch.tensor(levels, dtype=torch.float64)[:, None]
+    check(statistics(tensor), numbers(tensor))
+    check(statistics(tensor.float()), numbers(tensor.float()))
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-30, 1e30, 1e200, 1.7e308])
@@ -191,7 +226,9 @@ def test_any_histogram_counts_what_numpy_counts(values: np.ndarray, bins: int) -
     finite = values[np.isfinite(values)]
     assert sum(found.histogram) == finite.size
     assert found.sampled is None
-    if finite.size and 0 < finite.max() - finite.min() < 1e300 and finite.max() - finite.min() > 1e-300:
+    with np.errstate(over="ignore"):
+        span = finite.max(initial=-math.inf) - finite.min(initial=math.inf)
+    if 1e-300 < span < 1e300:
         assert (found.low, found.high) == (finite.min(), finite.max())
         assert len(found.histogram) == bins
         assert edges_allow(found.histogram, finite, found.low, found.high)
@@ -209,6 +246,12 @@ def test_integers_on_edges_are_counted_above_them(values: list[int], bins: int) 
         want[min((value - low) * bins // (high - low), bins - 1)] += 1
     for dtype in (torch.int64, torch.float32, torch.float64):
         assert statistics(torch.tensor(values, dtype=dtype), bins).histogram == tuple(want)
+
+
+@pytest.mark.parametrize("width", [1, 7, 41, 49, 55, 98, 100, 103, 187, 250])
+def test_bins_between_integers(width: int) -> None:
+    """49 · (1 / 49) is less than 1 in float64."""
+    assert statistics(torch.arange(4 * width + 1), 4).histogram == (width, width, width, width + 1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])

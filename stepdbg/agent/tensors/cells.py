@@ -10,20 +10,31 @@ from torch import Tensor
 
 from stepdbg.agent.tensors.elements import dtype_name, nbytes, one_line, outside_transforms, readable, shape_of
 from stepdbg.agent.tensors.summary import statistics
+from stepdbg.agent.work import Work
 from stepdbg.protocol.records import TensorStats, TensorView
 
 
 def view(
-    tensor: Tensor, *, row: int, column: int, rows: int, columns: int, bins: int, known: TensorStats | None = None
+    tensor: Tensor,
+    *,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    bins: int,
+    known: TensorStats | None = None,
+    exact: bool = False,
+    work: Work | None = None,
 ) -> TensorView:
-    """Statistics and a page of cells of any tensor; what is impossible is said in the note. Never raises.
+    """Statistics and a page of cells of any tensor; what is impossible is said in the note. Raises only what
+    `work.step` does.
 
-    `known`: the statistics, where they were made before: then only the cells are read.
+    `known`: the statistics, where they were made before: then only the cells are read. `exact`: see `statistics`.
     """
     shape = shape_of(tensor) or ()
     page = TensorView(shape, dtype_name(tensor), str(tensor.device), nbytes(tensor), None, 0, 0, 0, 0, ())
     plain, note = readable(tensor)
-    found = known if known is not None else statistics(tensor, bins)
+    found = known if known is not None else statistics(tensor, bins, exact=exact, work=work)
     if found.note:
         return replace(page, note=found.note)
     if plain is None:

@@ -1,7 +1,7 @@
 """Extremes, sums, squares, zeros and non-finite elements, piece by piece, in float64 whatever the dtype.
 
 A piece is widened once into a buffer that stays in cache; every further pass reads the buffer. Squares are taken about
-zero, which costs no pass of its own, wherever the mean is small beside the spread; elsewhere about the piece's mean,
+zero, which costs no pass of its own, wherever the mean is small beside the spread; elsewhere about a mean of a piece,
 which loses nothing to cancellation. Pieces are merged as Chan, Golub and LeVeque do (1983), about a common pivot.
 """
 
@@ -25,7 +25,6 @@ CANCELS = 16.0
 STEP = 16
 """Pieces between two looks at whether the answer is still wanted."""
 
-EIGHT_BYTES = (torch.float64, torch.complex128, torch.complex64, torch.complex32)
 INTEGERS = (
     torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool
 )  # fmt: skip
@@ -50,6 +49,8 @@ class Moments:
     neginf: int = 0
     low: float = math.inf
     high: float = -math.inf
+    pivot: float = 0.0
+    """What is taken from elements before they are summed: 0, or the mean of an earlier piece whose sums cancelled."""
     pieces: list[tuple[int, float, float, float, float]] = field(default_factory=list)
     """Of each piece: count, mean as a sum of two numbers, Σ(x − mean)², Σx²."""
 
@@ -92,6 +93,7 @@ class Moments:
     def _add_piece(self, piece: Tensor, buffers: _Buffers) -> None:
         if piece.numel() == 0:
             return
+        piece = buffers.here(piece)
         if piece.dtype in INTEGERS:
             # Zeros stay zeros in float64, and nothing else becomes one.
             self._add_finite(buffers.wide(piece).clone(), *integer_extremes(piece), buffers)
@@ -130,14 +132,22 @@ class Moments:
         wide = buffers.wide(values)
         if self.divisor != 1.0:
             wide = wide / self.divisor
+        base = self.pivot
+        if base:
+            wide = wide - base if wide is values else wide.sub_(base)
         total, squares = wide.sum().item(), torch.dot(wide, wide).item()
-        mean, rest = total / count, 0.0
-        spread = squares - total * mean
+        rest = total / count
+        spread = squares - total * rest
         if squares > CANCELS * spread:
-            wide = wide - mean if wide is values else wide.sub_(mean)
-            rest = float(wide.sum()) / count
-            spread = max(float(torch.dot(wide, wide)) - count * rest * rest, 0.0)
-        self.pieces.append((count, mean, rest, spread, squares))
+            wide = wide - rest if wide is values else wide.sub_(rest)
+            base += rest
+            total, squares = wide.sum().item(), torch.dot(wide, wide).item()
+            rest = total / count
+            spread = max(squares - total * rest, 0.0)
+            self.pivot = base
+        # Σx² from sums about the base: nothing is lost, as long as the base is no larger than the elements are.
+        squares += base * (2.0 * total + count * base)
+        self.pieces.append((count, base, rest, spread, max(squares, 0.0)))
 
     def mean_std_norm(self) -> tuple[float, float, float]:
         """Over the finite elements, of which there is at least one; std without Bessel's correction."""
@@ -147,7 +157,7 @@ class Moments:
         spread = math.fsum(m2 for _, _, _, m2, _ in self.pieces)
         spread += math.fsum(n * (d - offset) ** 2 for n, d in offsets)
         squares = math.fsum(q for _, _, _, _, q in self.pieces)
-        mean = min(max((pivot + offset) * self.divisor, self.low), self.high)
+        mean = min(max((pivot + offset) * self.divisor, float(self.low)), float(self.high))
         return mean, math.sqrt(spread / self.count) * self.divisor, math.sqrt(squares) * self.divisor
 
 
@@ -156,7 +166,7 @@ class _Buffers:
 
     def __init__(self, tensor: Tensor) -> None:
         size = min(chunk_of(tensor), tensor.numel())
-        # Other devices may know no float64, or no type of eight bytes: their pieces are brought here.
+        # Other devices may know no float64: their pieces are brought here.
         self._elsewhere = tensor.device.type not in ("cpu", "cuda")
         device = "cpu" if self._elsewhere else tensor.device
         self._size, self._device = size, device
@@ -164,6 +174,10 @@ class _Buffers:
         self._narrow: Tensor | None = None
         self._zeros = False
         """Whether the piece before had zeros: then the next one has, as a rule."""
+
+    def here(self, piece: Tensor) -> Tensor:
+        """The piece on a device that knows every type."""
+        return piece.cpu() if self._elsewhere else piece
 
     def wide(self, piece: Tensor) -> Tensor:
         """The piece in float64; not a copy if it is that already."""
@@ -175,7 +189,6 @@ class _Buffers:
 
     def narrow(self, piece: Tensor) -> Tensor:
         """The piece as float32 or float64, whichever holds it exactly; complex numbers by their absolute values."""
-        piece = piece.cpu() if self._elsewhere else piece
         piece = piece.resolve_neg()
         if piece.is_complex():
             return piece.to(torch.complex128).abs()
