@@ -447,7 +447,7 @@ class Duck:
             p -= self.lr * p.grad.sign()
 
 
-@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.Adamax, torch.optim.Rprop], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.RAdam, torch.optim.Rprop], ids=lambda k: k.__name__)
 def test_an_optimizer_without_a_formula_tells_before_and_after(kind: Any) -> None:
     seen = visiting(loop(lambda net: kind(net.parameters(), lr=0.1)))
     assert told(seen[4]).note == f"{kind.__name__} has no formula here: run its step (n), and e tells before → after"
