@@ -129,11 +129,11 @@ class Control:
             if not self._pause:
                 return
             reason = StopReason.PAUSE
-        if self.tracker.armed and not self._capturing():
+        if self.tracker.armed and not self.capturing():
             self._hold(reason, active, frames.of_call(frame), None)
 
     @staticmethod
-    def _capturing() -> bool:
+    def capturing() -> bool:
         """Whether a CUDA graph records every operation of this stream: ours must not be among them."""
         cuda = sys.modules.get("torch.cuda")
         return cuda is not None and bool(cuda._initialized) and bool(cuda.is_current_stream_capturing())

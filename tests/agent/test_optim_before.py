@@ -8,6 +8,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -410,6 +411,17 @@ def test_a_step_that_raises_says_so() -> None:
     assert told(seen[2]).tells == WILL
     last = told(seen[3])
     assert last.note == "the step raised: what it left may be half done"
+
+
+@pytest.mark.parametrize("capturing", [True, False])
+def test_nothing_is_copied_while_a_cuda_graph_is_recorded(capturing: bool) -> None:
+    control = SimpleNamespace(held=0.0, capturing=lambda: capturing, watch=SimpleNamespace(grad_label=""))
+    params = with_grads(parameters((3,)))
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    before = Before()
+    before.keep(control, optimizer, 1, (), {})  # type: ignore[arg-type]
+    assert (before.nbytes > 0) is not capturing
+    assert (control.held > 0) is not capturing
 
 
 def test_time_spent_is_not_the_steps() -> None:
