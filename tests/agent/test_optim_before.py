@@ -365,7 +365,9 @@ def test_nothing_is_kept_of_nothing() -> None:
     assert all(kept[1] is False for _, kept, _ in seen)
     last = told(seen[6])
     assert (last.tells, last.lines) == (DID, ())
-    assert last.note == "the value before the step was not kept (over the limit of 0 MiB)"
+    assert last.note == (
+        "the value before the step was not kept: over the limit of 0 MiB, which --previous-values sets"
+    )
     assert last.after is not None
 
 
