@@ -6,15 +6,13 @@ is at every stop; that took longer than everything else together. This one draws
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
-
-NARROW = 100
-"""Columns below which only those keys are shown that no one should have to look up."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,10 @@ class KeyLine(Widget, can_focus=False):
 
     keys: reactive[tuple[Key, ...]] = reactive(())
 
-    def __init__(self, spared: frozenset[str]) -> None:
+    def __init__(self, spared: Sequence[str]) -> None:
         super().__init__()
         self.spared = spared
-        """Actions that have no room on a narrow screen."""
+        """Actions that give way, in this order, where there is no room for all."""
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._take)
@@ -79,14 +77,17 @@ class KeyLine(Widget, can_focus=False):
 
     def render(self) -> Content:
         """All keys, or on a narrow screen the most needed ones."""
-        narrow = self.size.width < NARROW
-        parts = [
-            self._part(key)
-            for key in self.keys
-            if not (narrow and all(action in self.spared for _key, action, _enabled in key.shown))
-        ]
-        wide = sum(part.cell_length + 2 for part in parts) + 1 <= self.size.width
-        return Content.assemble(" ", Content("  " if wide else " ").join(parts))
+        parts = {key.shown: self._part(key) for key in self.keys}
+        for spared in self.spared:
+            if self._columns(parts.values(), 1) <= self.size.width:
+                break
+            parts = {shown: p for shown, p in parts.items() if any(action != spared for _, action, _ in shown)}
+        wide = self._columns(parts.values(), 2) <= self.size.width
+        return Content.assemble(" ", Content("  " if wide else " ").join(parts.values()))
+
+    @staticmethod
+    def _columns(parts: Iterable[Content], gap: int) -> int:
+        return sum(part.cell_length + gap for part in parts) + 1
 
     @staticmethod
     def _part(key: Key) -> Content:

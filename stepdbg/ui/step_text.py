@@ -183,7 +183,7 @@ def _with_result(left: Line, text: str, results: int, width: int, sign: str, sty
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', ')')) else '.'}" if text else ""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}" if text else ""
 
 
 def _wrapped(text: str, width: int, style: str, indent: int = 0) -> list[Line]:

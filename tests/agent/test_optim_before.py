@@ -8,6 +8,7 @@ import itertools
 import math
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -364,7 +365,9 @@ def test_nothing_is_kept_of_nothing() -> None:
     assert all(kept[1] is False for _, kept, _ in seen)
     last = told(seen[6])
     assert (last.tells, last.lines) == (DID, ())
-    assert last.note == "the value before the step was not kept (over the limit of 0 MiB)"
+    assert last.note == (
+        "the value before the step was not kept: over the limit of 0 MiB, which --previous-values sets"
+    )
     assert last.after is not None
 
 
@@ -412,6 +415,17 @@ def test_a_step_that_raises_says_so() -> None:
     assert last.note == "the step raised: what it left may be half done"
 
 
+@pytest.mark.parametrize("capturing", [True, False])
+def test_nothing_is_copied_while_a_cuda_graph_is_recorded(capturing: bool) -> None:
+    control = SimpleNamespace(held=0.0, capturing=lambda: capturing, watch=SimpleNamespace(grad_label=""))
+    params = with_grads(parameters((3,)))
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    before = Before()
+    before.keep(control, optimizer, 1, (), {})  # type: ignore[arg-type]
+    assert (before.nbytes > 0) is not capturing
+    assert (control.held > 0) is not capturing
+
+
 def test_time_spent_is_not_the_steps() -> None:
     seconds: list[float] = []
 
@@ -447,7 +461,7 @@ class Duck:
             p -= self.lr * p.grad.sign()
 
 
-@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.Adamax, torch.optim.Rprop], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.RAdam, torch.optim.Rprop], ids=lambda k: k.__name__)
 def test_an_optimizer_without_a_formula_tells_before_and_after(kind: Any) -> None:
     seen = visiting(loop(lambda net: kind(net.parameters(), lr=0.1)))
     assert told(seen[4]).note == f"{kind.__name__} has no formula here: run its step (n), and e tells before → after"

@@ -103,12 +103,15 @@ ADAGRAD = grid(
     lr_decay=(0.0, 0.1), weight_decay=(0.0, 0.1), maximize=(False, True), foreach=(False, True),
     initial_accumulator_value=(0.0, 0.5),
 )  # fmt: skip
+OTHERS = grid(weight_decay=(0.0, 0.1), maximize=(False, True), foreach=(False, True))
 EVERY = [
     *((torch.optim.SGD, {"lr": 0.1, **o}) for o in SGD),
     *((torch.optim.Adam, {"lr": 0.01, **o}) for o in ADAM),
     *((torch.optim.AdamW, {"lr": 0.01, **o}) for o in ADAM),
     *((torch.optim.RMSprop, {"lr": 0.01, **o}) for o in RMSPROP),
     *((torch.optim.Adagrad, {"lr": 0.05, **o}) for o in ADAGRAD),
+    *((torch.optim.Adamax, {"lr": 0.05, **o}) for o in OTHERS),
+    *((torch.optim.Adadelta, {"lr": 0.5, **o}) for o in OTHERS),
 ]
 
 
@@ -145,6 +148,8 @@ DEFAULTS = [
     (torch.optim.AdamW, {"lr": 0.01}),
     (torch.optim.RMSprop, {"lr": 0.01, "momentum": 0.9, "centered": True}),
     (torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.1}),
+    (torch.optim.Adamax, {"lr": 0.1, "weight_decay": 0.1}),
+    (torch.optim.Adadelta, {"lr": 0.1}),
 ]
 
 

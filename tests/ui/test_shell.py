@@ -428,6 +428,18 @@ async def test_clicking_a_key_gives_its_command() -> None:
         await driver.stopped_at(2)
 
 
+@pytest.mark.parametrize(
+    ("width", "missing"),
+    [(80, {"restart", "zoom", "search", "explain"}), (100, {"restart", "zoom"}), (113, set()), (160, set())],
+)
+async def test_keys_give_way_where_there_is_no_room(width: int, missing: set[str]) -> None:
+    async with running(size=(width, 40)) as driver:
+        words = driver.app.main.query_one(KeyLine).render().plain
+        assert len(words) <= width
+        assert {word for word in ("restart", "zoom", "search", "explain") if f" {word}" not in words} == missing
+        assert words.endswith("q quit")
+
+
 async def test_clicking_the_rail_gives_it_the_keys() -> None:
     async with running() as driver:
         await driver.pilot.click(RailPane, offset=(12, 0))

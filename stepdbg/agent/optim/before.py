@@ -153,6 +153,8 @@ class Before:
         self, control: Control, optimizer: Any, iteration: int, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         """As `step_begins`. Never raises; the time that it takes is none of the script's."""
+        if control.capturing():
+            return  # a copy would become part of the CUDA graph, or break its recording
         began = perf_counter()
         try:
             self.step_begins(optimizer, iteration, args, kwargs, control.watch.grad_label)

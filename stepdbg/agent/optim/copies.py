@@ -10,6 +10,9 @@ from torch import Tensor
 CHUNK = 1 << 15
 """Elements of a difference that are in memory at a time: so few that torch does not wake its other threads for them."""
 
+SMALL = 1 << 12
+"""Elements up to which it does not pay to go about it piece by piece."""
+
 
 def plain_of(tensor: Tensor) -> tuple[Tensor | None, str]:
     """Its elements as they lie in memory, or why these are not kept. Of a distributed tensor the local shard."""
@@ -57,16 +60,20 @@ def distance(now: Tensor, value: Tensor) -> float:
 
     float32 values are subtracted in float32: where they are within a factor of two of each other that is exact.
     """
+    if now.numel() <= SMALL:
+        return _careful((_wide(now.to("cpu")) - _wide(value)).reshape(-1))
     order = sorted(range(now.dim()), key=now.stride, reverse=True)
     now, value = now.permute(order).reshape(-1), value.permute(order).reshape(-1)
+    size = min(CHUNK, now.numel())
+    single, double = (torch.empty(size, device="cpu", dtype=d) for d in (torch.float32, torch.float64))
     total = 0.0
     for start in range(0, now.numel(), CHUNK):
-        pair = now[start : start + CHUNK].to("cpu"), value[start : start + CHUNK]
-        norm = math.nan
+        this, that = now[start : start + CHUNK].to("cpu"), value[start : start + CHUNK]
+        squares = math.nan
         if now.dtype is torch.float32:
-            norm = float(torch.linalg.vector_norm(pair[0] - pair[1], dtype=torch.float64))
-        if not math.isfinite(norm):
-            norm = _careful(_wide(pair[0]) - _wide(pair[1]))
+            wide = double[: this.numel()].copy_(torch.sub(this, that, out=single[: this.numel()]))
+            squares = float(torch.dot(wide, wide))
+        norm = math.sqrt(squares) if math.isfinite(squares) else _careful(_wide(this) - _wide(that))
         total = math.hypot(total, norm)
     return total
 

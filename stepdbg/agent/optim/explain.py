@@ -216,7 +216,8 @@ def _why_no_formula(
     if tensor.dtype not in FLOATS:
         return f"no formula for {known.dtype} parameters here: {what}"
     if value is None:
-        return f"the value before the step was not kept ({taken.why_no_value})"
+        setting = ", which --previous-values sets" if taken.why_no_value.startswith("over the limit") else ""
+        return f"the value before the step was not kept: {taken.why_no_value}{setting}"
     if grad is None and taken.absent(known.index):
         return "the sparse gradient has no entry here: the step leaves this element alone"
     if grad is None:

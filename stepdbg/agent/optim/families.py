@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from stepdbg.agent.optim.adadelta import ADADELTA
 from stepdbg.agent.optim.adagrad import ADAGRAD
 from stepdbg.agent.optim.adam import ADAM
+from stepdbg.agent.optim.adamax import ADAMAX
 from stepdbg.agent.optim.rmsprop import RMSPROP
 from stepdbg.agent.optim.sgd import SGD
 from stepdbg.agent.optim.sheet import Family
@@ -18,6 +20,8 @@ FAMILIES: dict[type[Any], Family] = {
     torch.optim.AdamW: ADAM,
     torch.optim.RMSprop: RMSPROP,
     torch.optim.Adagrad: ADAGRAD,
+    torch.optim.Adamax: ADAMAX,
+    torch.optim.Adadelta: ADADELTA,
 }
 
 

@@ -147,12 +147,10 @@ class ExplainScreen(ModalScreen[None]):
         self.query_one("#explain-keys", Static).update(self._keys())
         if self.shown is None:
             box.border_title = Content(step_text.place(self.target[0], self.target[1] or ())).markup
-            box.border_subtitle = ""
             self._fill(Content(self.said), [])
             return
         width = text.size.width or self.size.width - 10
         box.border_title = Content(step_text.title(self.shown)).markup
-        box.border_subtitle = f"parameter {self.shown.position + 1:,} of {self.shown.parameters:,}"
         self._fill(step_text.content(step_text.body(self.shown, width)), step_text.outcome(self.shown, width))
 
     def _fill(self, body: Content, outcome: list[step_text.Line]) -> None:
@@ -163,6 +161,14 @@ class ExplainScreen(ModalScreen[None]):
         below.display = bool(outcome)
         frame = 3 + (len(outcome) + 2 if outcome else 0)  # two borders, the keys, and the outcome in its padding
         self.query_one(VerticalScroll).styles.max_height = max(self.size.height - 1 - frame, 4)
+        self.call_after_refresh(self._tell_place)
+
+    def _tell_place(self) -> None:
+        """Which parameter it is, and that there is more than there is room for."""
+        shown = self.shown
+        place = f"parameter {shown.position + 1:,} of {shown.parameters:,}" if shown is not None else ""
+        more = "pgdn scrolls" if self.query_one(VerticalScroll).max_scroll_y else ""
+        self.query_one(Vertical).border_subtitle = " · ".join(part for part in (more, place) if part)
 
     def _keys(self) -> Content:
         pairs = [("←→↑↓", "element"), ("tab", "parameter"), ("n", "next")]

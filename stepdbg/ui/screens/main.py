@@ -54,8 +54,8 @@ def _binding(command: Command) -> Binding:
     )
 
 
-SPARED = frozenset(f"app.command('{name}')" for name in ("restart", "maximize", "search"))
-"""What has no room among the keys of a narrow screen."""
+SPARED = tuple(f"app.command('{name}')" for name in ("restart", "maximize", "search", "explain"))
+"""What gives way first among the keys of a narrow screen."""
 
 
 class TabLine(Widget, can_focus=False):
