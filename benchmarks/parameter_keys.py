@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
@@ -36,24 +37,19 @@ def here(app: TimedApp) -> bool:
     return last > first and all(index in table.rows for index in range(first, last))
 
 
-async def done(app: TimedApp, key: str, condition) -> float:
-    """Press a key; seconds until the screen has been painted with what is wanted."""
+async def done(app: TimedApp, key: str | Callable[[], None], condition: Callable[[], bool]) -> float:
+    """Press a key, or do what a command does; seconds until the screen has been painted with what is wanted."""
     began = perf_counter()
-    app.simulate_key(key)
+    if isinstance(key, str):
+        app.simulate_key(key)
+    else:
+        key()
     shown = await painted(began)
     if not condition():
         await until(condition, f"what {key} asks for", 0.0005)
         shown = await painted(perf_counter() - 0.001)
     await quiet(0.05)
     return shown - began
-
-
-async def type_line(app: TimedApp, mode: str, line: str, condition) -> float:
-    app.simulate_key(mode)
-    await quiet(0.1)
-    app.main.prompt.input.value = line
-    await quiet(0.1)
-    return await done(app, "enter", condition)
 
 
 async def press(app: TimedApp) -> dict[str, list[float]]:
@@ -101,15 +97,23 @@ async def press(app: TimedApp) -> dict[str, list[float]]:
         await step()
     await scroll("list")
     found["sort by |g|, all gradients read"] = [
-        await type_line(app, "colon", "sort -g.norm", lambda: listing().arrangement.sort == "g.norm" and here(app))
+        await done(
+            app,
+            lambda: app.parameters.sort("g.norm", falling=True),
+            lambda: listing().arrangement.sort == "g.norm" and here(app),
+        )
     ]
     await scroll("sorted")
     found["reverse it"] = [await done(app, "R", lambda: not listing().arrangement.falling and here(app))]
     found["sort by mean, all values' statistics"] = [
-        await type_line(app, "colon", "sort mean", lambda: listing().arrangement.sort == "mean" and here(app))
+        await done(
+            app,
+            lambda: app.parameters.sort("mean", falling=False),
+            lambda: listing().arrangement.sort == "mean" and here(app),
+        )
     ]
     found["filter g.norm > 0, known by now"] = [
-        await type_line(app, "slash", "g.norm > 0", lambda: listing().pattern == "g.norm > 0")
+        await done(app, lambda: app.main.search(pane(app), "g.norm > 0"), lambda: listing().pattern == "g.norm > 0")
     ]
     app.simulate_key("escape")
     await quiet()

@@ -302,6 +302,22 @@ async def test_what_the_step_did_has_columns_once_it_is_known():
         assert ends == {len(header[:last].rstrip())}  # numbers are right-aligned under their title
 
 
+async def test_why_it_is_not_known_what_the_step_did():
+    limit = "over the limit of 256 MiB"
+    some = (parameter("w", delta_norm=0.1), parameter("v", delta_note=limit), parameter("u", owner="", delta_note="x"))
+    app = Host(ParametersPane(), view(full(parameters=listing(some), graph=None)))
+    async with app.run_test(size=(140, 12)) as pilot:
+        lines = texts(app.pane.table)
+        assert [limit in line for line in lines[1:4]] == [False, True, False]
+        assert not app.pane.border_subtitle
+        app.view = view(
+            full(parameters=listing(tuple(replace(row, delta_norm=None, delta_note=limit) for row in some)))
+        )
+        await pilot.pause()
+        assert (app.pane.border_subtitle or "").endswith(f"no |Δw|: {limit}")
+        assert limit not in "".join(texts(app.pane.table))
+
+
 @pytest.mark.parametrize(("norm", "sign"), [(1.5, "value ▲ grad"), (1.3, "value ▼ grad"), (1.412, "value grad")])
 async def test_the_direction_is_told_against_the_stop_before(norm, sign):
     then = full(stop=stop(4), parameters=listing((parameter("w"),)))
