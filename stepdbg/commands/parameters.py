@@ -11,22 +11,22 @@ from stepdbg.errors import UsageError
 from stepdbg.protocol.quantities import BY_NAME, QUANTITIES, read_sort
 
 COLUMNS: dict[str, str] = {
-    "name": "as in named_parameters(), after the root module's name",
+    "name": "as in named_parameters()",
     "module": "class of the module that holds it",
     "shape": "sizes of its dimensions",
     "dtype": "type of its elements",
     "device": "where it lies",
     "numel": "number of elements",
     "bytes": "bytes of its elements",
-    "trainable": "whether it takes a gradient; of a module, how many of its parameters do",
+    "trainable": "whether it takes a gradient",
     "|w|": "2-norm of the value",
     "|g|": "2-norm of the gradient",
-    "g is": "what the gradient's numbers are: scaled, unscaled, clipped",
+    "g is": "whether the gradient is scaled, unscaled or clipped",
     "|Δw|": "2-norm of what the last step changed",
     "Δw/w": "|Δw| / |w|",
-    "changed": "what changed since the stop before, and whether |w| rose ▲ or fell ▼",
+    "changed": "since the stop before; whether |w| rose ▲ or fell ▼",
     "trend": "|g| as it was seen at the last stops",
-    "passes": "backward passes added into .grad since it was cleared",
+    "passes": "backwards added into .grad since it was cleared",
     "owner": "the optimizer and its parameter group",
     "lr": "learning rate of that group",
     "wd": "weight decay of that group",
@@ -41,8 +41,8 @@ COLUMNS: dict[str, str] = {
     "g.max": "largest element of the gradient",
     "g.zeros": "percentage of zeros in the gradient",
     "reached": "whether the loss's graph arrives at it",
-    "nan/inf": "how many elements are NaN or Inf, in the value and in the gradient",
-    "remark": "why it is not reached, its other names, what is odd about it",
+    "nan/inf": "NaN and Inf elements in value and gradient",
+    "remark": "why it is not reached, other names, what is odd",
 }
 """Titles of the columns there can be, and what they show."""
 

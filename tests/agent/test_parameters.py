@@ -676,3 +676,75 @@ def test_marks_tell_what_was_written_and_what_came() -> None:
     gained = [name for name, _ in held if marks.grad_changed(name, later.grads[name])]
     assert (changed, gained) == (["p3"], ["p4"])
     assert marks.value_changed("unknown", later.values["p0"]) is None
+
+
+# ── odd tensors ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Odd(nn.Module):
+    """Every kind of tensor that a module can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kinds = {
+            "complex": torch.tensor([1 + 2j, 0j]),
+            "half_": torch.tensor([1.0, -2.0], dtype=torch.float16),
+            "bfloat": torch.tensor([1.0, -2.0], dtype=torch.bfloat16),
+            "eighth": torch.tensor([1.0, -2.0]).to(torch.float8_e4m3fn),
+            "sparse": torch.tensor([[0.0, 3.0], [4.0, 0.0]]).to_sparse(),
+            "meta": torch.empty(2, device="meta"),
+            "empty": torch.empty(0, 3),
+            "scalar": torch.tensor(2.5),
+            "nan": torch.tensor([math.nan, 1.0, -math.inf]),
+        }
+        for name, tensor in kinds.items():
+            self.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
+        self.lazy = nn.LazyLinear(3)
+        self.linear = nn.Linear(2, 1)
+        self.register_buffer("flags", torch.tensor([True, False]))
+        self.register_buffer("counts", torch.arange(4, dtype=torch.uint8))
+        self.register_buffer("csr", torch.eye(2).to_sparse_csr())
+        self.register_buffer("quantized", torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8))
+        self.register_buffer("nested", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
+        self.register_buffer("nothing", None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tree", [False, True])
+def test_odd_tensors_are_rows_in_every_order_and_under_every_filter(tree: bool) -> None:
+    def train() -> None:
+        net = Odd()
+        optimizer = torch.optim.SGD(net.linear.parameters(), lr=0.1)
+        optimizer.zero_grad()
+        net(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        del net
+
+    async def look(session: ThreadSession, stop: StopRecord) -> None:
+        found = await page(tree=tree, base=2)(session, stop)
+        rows = {row.name.removeprefix("net."): row for row in found.rows}
+        assert {"complex", "meta", "lazy.weight", "nested", "quantized", "csr", "flags", "linear.bias"} <= set(rows)
+        assert rows["complex"].value_norm == pytest.approx(math.sqrt(5))
+        assert rows["half_"].value_norm == rows["bfloat"].value_norm == pytest.approx(math.sqrt(5))
+        assert rows["sparse"].value_norm == 5.0
+        assert (rows["nan"].value_norm, rows["nan"].nonfinite) == (1.0, 2)
+        assert (rows["empty"].value_norm, rows["empty"].numel) == (0.0, 0)
+        assert (rows["meta"].value_norm, rows["lazy.weight"].shape) == (None, None)
+        assert "meta device" in rows["meta"].note
+        assert "not initialised" in rows["lazy.weight"].note
+        assert rows["scalar"].stats is not None
+        assert rows["scalar"].stats.mean == 2.5
+        assert (rows["flags"].kind, rows["flags"].dtype) == ("buffer", "bool")
+        assert rows["counts"].stats is not None
+        assert rows["counts"].stats.max == 3
+        for quantity in QUANTITIES:
+            for pattern in ("", f"{quantity.name} = none", f"{quantity.name} != none"):
+                await page(pattern, tree=tree, sort=quantity.name)(session, stop)
+        for name, row in rows.items():
+            if row.kind in ("parameter", "buffer", "state"):
+                await session.request(m.GetValues(0, f"net.{name}"))
+
+    at(Phase.STEP, look, train)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.compare import Side, SideKind
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
+from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import SIDES, ParameterPage, StopReason, StopRecord
 from stepdbg.protocol.step import Explanation
 
@@ -31,6 +32,11 @@ STEPS = 40
 
 WHOLE = Lens(base=2)
 """By modules, nothing folded."""
+
+EVERYTHING = Arrangement(
+    columns=("norm", "g.norm", "delta", "mean", "g.mean", "passes"), sort="g.norm", falling=True, tree=True, base=2
+)
+"""Every quantity of every parameter, buffer and optimizer state."""
 
 T = TypeVar("T")
 
@@ -104,6 +110,7 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
         m.GetParameters(0),
         m.GetMemory(0),
         m.GetParameters(0, pattern="*"),
+        m.GetParameters(0, count=200, pattern="numel != none", arrangement=EVERYTHING),
         m.GetParameters(0, pattern=f"is:{_turn(tuple(MARKS), stop.number)}"),
     ]
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
@@ -208,7 +215,7 @@ async def _one(session: ProcessSession, query: m.Query, stop: StopRecord, asked:
     if isinstance(answer, Explanation):
         asked.explained.append(answer)
     elif isinstance(answer, ParameterPage):
-        if isinstance(query, m.GetParameters) and not query.pattern:
+        if isinstance(query, m.GetParameters) and query == m.GetParameters(0):
             asked.parameters[stop.number] = answer
     elif isinstance(query, m.GetGraph) and query.lens == WHOLE and not query.seek:
         asked.graphs[stop.number] = answer

@@ -26,6 +26,7 @@ from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.graph.tree import GraphTreeList
 from stepdbg.ui.panes.pane import Pane
 from stepdbg.ui.panes.parameters import ParametersPane
+from stepdbg.ui.panes.parameters.picker import ColumnPicker
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.panes.values import ValuesBody, ValuesPane
@@ -63,6 +64,8 @@ BINDERS: tuple[Any, ...] = (
     GraphPane,
     GraphPicker,
     GraphTreeList,
+    ParametersPane,
+    ColumnPicker,
     ValuesBody,
     ValuesPane,
     SourceView,
@@ -159,7 +162,8 @@ async def skip_key(driver: Driver) -> None:
     assert ran.subject == before.next.subject
     assert value_norms(driver) == norms
     assert driver.now.parameters is not None
-    assert {row.value_changed for row in driver.now.parameters.rows.values()} == {False}
+    rows = driver.now.parameters.rows.values()
+    assert {row.value_changed for row in rows if row.kind == "parameter"} == {False}
 
 
 async def look_back_keys(driver: Driver) -> None:
@@ -377,10 +381,31 @@ async def parameter_keys(driver: Driver) -> None:
     await move(driver, pane.table)
     listing = driver.now.parameters
     assert listing is not None
-    largest = max(listing.rows, key=lambda index: listing.rows[index].numel)
+    tensors = [index for index, row in listing.rows.items() if row.kind == "parameter"]
+    largest = max(tensors, key=lambda index: listing.rows[index].numel)
     await driver.press("home", *["j"] * largest)
     await driver.press("enter")
     assert driver.app.selected == listing.rows[largest].name
+    await arranging_keys(driver, pane)
+
+
+async def arranging_keys(driver: Driver, pane: ParametersPane) -> None:
+    before = pane.table.total
+    for key, is_tree in (("m", True), ("m", False)):
+        await driver.press(key)
+        await driver.settled()
+        assert pane.table.is_tree is is_tree
+    assert pane.table.total == before
+    orders = []
+    for key in ("full_stop", "R", "comma"):
+        await driver.press(key)
+        await driver.settled()
+        orders.append(pane.table.sorted_by)
+    assert orders == [("name", False), ("name", True), ("", False)]
+    await driver.press("f", "down", "x", "space", "d")
+    assert isinstance(driver.app.screen, ColumnPicker)
+    await driver.press("enter")
+    assert not isinstance(driver.app.screen, ColumnPicker)
 
 
 async def explain_key(driver: Driver) -> None:
@@ -480,14 +505,14 @@ async def search_keys(driver: Driver) -> None:
     everything = driver.now.parameters
     assert everything is not None
     matching = [name for name in names(everything) if "bias" in name]
-    assert 0 < len(matching) < everything.total
+    assert 0 < len(matching) < everything.everything
     await driver.press("slash", *"bias", "enter")
     await driver.until(lambda: pattern(driver) == "bias", "the search is answered")
     await driver.settled()
     found = driver.now.parameters
     assert found is not None
-    assert (found.total, found.everything) == (len(matching), everything.everything)
-    assert names(found) == matching[: len(found.rows)]
+    assert (found.matching, found.everything) == (len(matching), everything.everything)
+    assert names(found) == matching[: len(names(found))]
     await driver.press("escape")
     await driver.until(lambda: pattern(driver) == "", "the search is taken back")
     assert driver.now.parameters is not None
@@ -605,11 +630,11 @@ def next_is(stop: StopRecord, phase: Phase) -> bool:
 def value_norms(driver: Driver) -> dict[str, float | None]:
     listing = driver.now.parameters
     assert listing is not None
-    return {row.name: row.value_norm for row in listing.rows.values()}
+    return {row.name: row.value_norm for row in listing.rows.values() if row.kind == "parameter"}
 
 
 def names(listing: ParameterList) -> list[str]:
-    return [listing.rows[index].name for index in sorted(listing.rows)]
+    return [listing.rows[index].name for index in sorted(listing.rows) if listing.rows[index].kind == "parameter"]
 
 
 def pattern(driver: Driver) -> str | None:

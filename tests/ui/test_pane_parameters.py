@@ -4,11 +4,14 @@ import pytest
 from pane_host import STEPS, Host, full, graph, listing, parameter, stop, texts, two_nets, view
 from textual.widgets import Static
 
-from stepdbg.client.store import Recorded
+from stepdbg.client.store import Recorded, Status
+from stepdbg.commands.parameters import COLUMNS, read_columns
 from stepdbg.protocol.messages import GetParameters
+from stepdbg.ui import format as fmt
 from stepdbg.ui.messages import ParameterSelected
-from stepdbg.ui.panes.parameters import ParametersPane, changed, reached, shared_kinds
+from stepdbg.ui.panes.parameters import ParametersPane, cells, changed, reached, shared_kinds
 from stepdbg.ui.panes.parameters.columns import DEFAULT
+from stepdbg.ui.panes.parameters.past import Past
 
 
 def sentence(app) -> str:
@@ -265,3 +268,151 @@ async def test_rows_about_the_graph_of_this_stop_are_not_asked_for_anew():
     app = Host(ParametersPane(), view(full(parameters=rows, graph=graph(recorded_at=5))))
     async with app.run_test(size=(76, 12)):
         assert app.wanted() == []
+
+
+# ── what the step did ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_the_step_did_has_columns_once_it_is_known():
+    rows = (
+        parameter("usual", value_norm=2.0, delta_norm=0.002),
+        parameter("large", value_norm=2.0, delta_norm=0.5),
+        parameter("small", value_norm=2.0, delta_norm=2e-6),
+        parameter("still", value_norm=2.0, delta_norm=0.0),
+        parameter("not", delta_note="over the limit of 256 MiB"),
+        parameter("zero", value_norm=0.0, delta_norm=0.1),
+        parameter("net.mean", kind="buffer", grad="none", grad_norm=None),
+    )
+    app = Host(ParametersPane(), view(full(parameters=listing(rows))))
+    async with app.run_test(size=(100, 12)):
+        assert {"|Δw|", "Δw/w"} <= set(app.pane.table.shown_columns)
+        header, *lines = [line.replace("▌", " ") for line in texts(app.pane.table)[:8]]
+        first, last = header.index("|g|") + 3, header.index("changed")
+        found = {line.split()[0]: line[first:last].split() for line in lines}
+        assert found == {
+            "usual": ["0.00200", "0.00100"],
+            "large": ["0.5000", "high", "0.2500"],
+            "small": ["2.00e−6", "low", "1.00e−6"],
+            "still": ["0", "0"],
+            "not": ["–", "–"],
+            "zero": ["0.1000", "–"],
+            "net.mean": [],
+        }
+        ends = {len(line[:last].rstrip()) for line in lines[:4]}
+        assert ends == {len(header[:last].rstrip())}  # numbers are right-aligned under their title
+
+
+async def test_why_it_is_not_known_what_the_step_did():
+    limit = "over the limit of 256 MiB"
+    some = (parameter("w", delta_norm=0.1), parameter("v", delta_note=limit), parameter("u", owner="", delta_note="x"))
+    app = Host(ParametersPane(), view(full(parameters=listing(some), graph=None)))
+    async with app.run_test(size=(140, 12)) as pilot:
+        lines = texts(app.pane.table)
+        assert [limit in line for line in lines[1:4]] == [False, True, False]
+        assert not app.pane.border_subtitle
+        app.view = view(
+            full(parameters=listing(tuple(replace(row, delta_norm=None, delta_note=limit) for row in some)))
+        )
+        await pilot.pause()
+        assert (app.pane.border_subtitle or "").endswith(f"no |Δw|: {limit}")
+        assert limit not in "".join(texts(app.pane.table))
+
+
+@pytest.mark.parametrize(("norm", "sign"), [(1.5, "value ▲ grad"), (1.3, "value ▼ grad"), (1.412, "value grad")])
+async def test_the_direction_is_told_against_the_stop_before(norm, sign):
+    then = full(stop=stop(4), parameters=listing((parameter("w"),)))
+    now = full(parameters=listing((parameter("w", value_norm=norm, value_changed=True),)))
+    app = Host(ParametersPane(), view(then, now))
+    async with app.run_test(size=(76, 12)):
+        assert sign in texts(app.pane.table)[1]
+
+
+def test_the_trend_has_one_block_for_each_gradient_that_was_seen():
+    past = Past()
+    seen = [(1.0, True), (1.0, False), (3.0, True), (None, True), (2.0, None)]
+    past.look(
+        [Recorded(stop(n), parameters=listing((parameter("w", grad_norm=g, grad_changed=c),))) for n, (g, c) in
+         enumerate(seen)]
+    )  # fmt: skip
+    assert past.trend("w") == fmt.sparkline([1.0, 3.0, 2.0], 8)
+    assert past.trend("v") == ""
+    past.look([Recorded(stop(1), parameters=listing((parameter("w"),))), Recorded(stop(2))])
+    assert past.trend("w") == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 8, "0 %"),
+        (8, 8, "100 %"),
+        (1, 8, "12.5 %"),
+        (1, 10**6, "<0.1 %"),
+        (10**6 - 1, 10**6, ">99.9 %"),
+        (0, 0, "–"),
+    ],
+)
+def test_a_percentage_is_not_rounded_to_nothing_or_all(part, whole, text):
+    assert cells.percentage(part, whole) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "passes"),
+    [
+        (parameter("w", passes=2), "2"),
+        (parameter("w", passes=3, passes_of_loop=True), "loop 3"),
+        (parameter("w"), ""),
+        (parameter("net.0", kind="module", passes=2), ""),
+    ],
+)
+def test_passes_say_whose_they_are(row, passes):
+    assert cells.passes(row)[0] == passes
+
+
+async def test_a_module_and_a_section_have_totals():
+    rows = (
+        parameter("net", kind="module", module="Net", parameters=3, trainable=2, numel=1234, nbytes=4936, rows_below=2),
+        parameter("net.weight", depth=1, above=0, index=1),
+        parameter("buffers", kind="section", rows_below=12, numel=96, nbytes=384, index=3),
+    )
+    tree = replace(STEPS, tree=True)
+    app = Host(ParametersPane(), view(full(parameters=listing(rows, arrangement=tree)), status=Status.RUNNING))
+    async with app.run_test(size=(140, 12)):
+        lines = [line.replace("▌", " ") for line in texts(app.pane.table)[1:4]]
+        assert lines[0].startswith(" ▸ net Net")
+        assert "Σ 1,234" in lines[0]
+        assert lines[0].endswith("3 parameters (2 trainable), 4.8 KiB")
+        assert "nobody" not in lines[0]
+        assert lines[2].startswith(" ▸ buffers (12)")
+        assert lines[2].endswith("384 B")
+
+
+async def test_what_a_column_costs_is_told_where_it_is_chosen():
+    app = Host(ParametersPane(), view(full()))
+    async with app.run_test(size=(110, 40)) as pilot:
+        app.pane.focus_content()
+        await pilot.press("f")
+        table = app.screen.table
+        costs = {table.rows[at]: line for at, line in enumerate(texts(table)[1 : table.total + 1])}
+        assert costs["mean"].endswith("reads w several times")
+        assert costs["|Δw|"].endswith("reads w and w before")
+        assert costs["numel"].endswith("number of elements")
+        assert "[×] |w|" in costs["|w|"]
+        assert "[ ] std" in costs["std"]
+
+
+async def test_an_earlier_stop_is_not_arranged_anew():
+    earlier = full(stop=stop(4))
+    app = Host(ParametersPane(), view(earlier, full(), shown=0))
+    async with app.run_test(size=(100, 12)) as pilot:
+        app.pane.focus_content()
+        await pilot.press("m", "full_stop")
+        assert app.wanted() == []
+        assert app.pane.border_subtitle == "sorting needs the present stop"
+        assert app.pane.table.total == 8
+
+
+@pytest.mark.parametrize("title", COLUMNS)
+def test_every_column_is_in_the_help_and_can_be_chosen(title):
+    assert f"**{title}**".replace("|", "\\|") in ParametersPane.HELP or title.startswith("g.")
+    assert read_columns(title) == tuple(dict.fromkeys(("name", title)))
+    assert title in ParametersPane().specs

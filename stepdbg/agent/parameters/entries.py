@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -63,6 +63,52 @@ def states(names: Names) -> Iterator[Entry]:
             of = by_id.get(id(key), "") if isinstance(key, Tensor) else ""
             label = of or (f"{key!r}"[:40] if not isinstance(key, Tensor) else "?")
             yield from _inside(f"{title}.state[{label}]", kept, of, DEEPEST)
+
+
+class States(Sequence[Entry]):
+    """What all optimizers keep. Counted at once, named when it is first looked at: there may be three for each
+    parameter.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._entries: list[Entry] | None = None
+        held = (getattr(optimizer, "state", None) for _title, optimizer in names.optimizers.values())
+        self._count = sum(
+            _count(kept, DEEPEST) for state in held if isinstance(state, Mapping) for kept in list(state.values())
+        )
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All of them, by name."""
+        if self._entries is None:
+            self._entries = list(states(self._names))
+        return self._entries
+
+    def __len__(self) -> int:
+        return self._count if self._entries is None else len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        return self.entries[index]
+
+
+def _count(thing: Any, depth: int) -> int:
+    """How many entries `_inside` makes of it."""
+    if isinstance(thing, Tensor):
+        return 1
+    if isinstance(thing, (int, float)):
+        return not isinstance(thing, bool)
+    if depth and isinstance(thing, (dict, list, tuple)):
+        inside = list(thing.values() if isinstance(thing, dict) else thing)[:LONGEST]
+        return sum(1 if isinstance(value, Tensor) else _count(value, depth - 1) for value in inside)
+    return 0
 
 
 def _inside(path: str, thing: Any, of: str, depth: int) -> Iterator[Entry]:

@@ -54,7 +54,7 @@ class Parameters:
         self.facts = Facts(names, self.readings, before, tracker.passes, tracker.loop.backwards)
         self._maker = rows.Maker(names, self.facts, before, after, grad_label)
         self._parameters = entries.parameters(names)
-        self._others: tuple[list[Entry], list[Entry]] | None = None
+        self._others: tuple[Sequence[Entry], Sequence[Entry]] | None = None
         self._plans: dict[tuple[str, str, bool, bool], plan.Plan] = {}
 
     def forget(self) -> None:
@@ -120,7 +120,7 @@ class Parameters:
         except UsageError as error:
             raise NotThereError(str(error)) from None
         if self._others is None:
-            self._others = entries.buffers(self._names), list(entries.states(self._names))
+            self._others = entries.buffers(self._names), entries.States(self._names)
         recorded = self._graphs.recorded()
         found = [self._matching(part, wanted, recorded, work) for part in (self._parameters, *self._others)]
         parameters, buffers, states = found
@@ -131,7 +131,9 @@ class Parameters:
             return plan.tree(parameters, buffers, states, paths.__contains__)
         return plan.flat(parameters, buffers, states)
 
-    def _matching(self, part: list[Entry], wanted: Filter, recorded: GraphRecord | None, work: Work) -> list[Entry]:
+    def _matching(
+        self, part: Sequence[Entry], wanted: Filter, recorded: GraphRecord | None, work: Work
+    ) -> Sequence[Entry]:
         if wanted.globs:
             part = self._stepping(part, lambda e: wanted.named(self._texts(e)), work)
         if wanted.marks:
@@ -145,7 +147,7 @@ class Parameters:
     def _holds(self, predicate: Predicate, entry: Entry) -> bool:
         return predicate.holds(self.facts.value(entry, predicate.quantity.name))
 
-    def _stepping(self, part: list[Entry], holds: Callable[[Entry], bool], work: Work) -> list[Entry]:
+    def _stepping(self, part: Sequence[Entry], holds: Callable[[Entry], bool], work: Work) -> list[Entry]:
         found = []
         for at, entry in enumerate(part):
             if at % EVERY == EVERY - 1:
@@ -160,7 +162,7 @@ class Parameters:
             owner = "nobody"
         return (entry.name, *entry.aliases, owner, kind, tensors.dtype_name(entry.tensor))
 
-    def _sorted(self, part: list[Entry], quantity: str, falling: bool, work: Work) -> list[Entry]:
+    def _sorted(self, part: Sequence[Entry], quantity: str, falling: bool, work: Work) -> list[Entry]:
         """In the order of that quantity, unknown ones last; equal ones stay in the model's order."""
         self._read_for(part, quantity, work)
         known: list[tuple[Sortable, Entry]] = []
@@ -174,7 +176,7 @@ class Parameters:
         known.sort(key=lambda pair: pair[0], reverse=falling)
         return [entry for _value, entry in known] + unknown
 
-    def _read_for(self, part: list[Entry], quantity: str, work: Work) -> None:
+    def _read_for(self, part: Sequence[Entry], quantity: str, work: Work) -> None:
         """Read of all these what the quantity needs. NaN and Inf are looked for where norms say that there are some."""
         needs = needs_of((quantity,))
         if not needs:

@@ -188,8 +188,10 @@ def nonfinite(row: ParameterRow) -> Span:
     return " ".join(f"{count:,} in {where}" for where, count in counts if count), "bad"
 
 
-def remark(row: ParameterRow) -> Span:
-    """What is odd about it, and its other names; of a module, how much it holds."""
+def remark(row: ParameterRow, *, why_no_delta: bool = False) -> Span:
+    """What is odd about it, and its other names; of a module, how much it holds. `why_no_delta`: also why it is not
+    known what the last step changed, where other rows tell that.
+    """
     parts = [row.cause] if row.cause else []
     if row.kind == "module":
         which = "" if row.trainable == row.parameters else f" ({row.trainable:,} trainable)"
@@ -198,6 +200,7 @@ def remark(row: ParameterRow) -> Span:
         parts += [fmt.byte_count(row.nbytes)]
     parts += ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
     parts += [row.note] if row.note else []
+    parts += [f"no |Δw|: {row.delta_note}"] if why_no_delta and row.owner and row.delta_note else []
     parts += [f"also {', '.join(row.aliases)}"] if row.aliases else []
     return ", ".join(parts), "muted"
 

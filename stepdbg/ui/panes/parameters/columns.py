@@ -73,7 +73,7 @@ def specs(special: dict[str, Cell]) -> dict[str, Spec]:
         spec("g.zeros", cells.zeros(_grad), 5, "g.zeros", (q.GRAD_STATS,), right=True, least=6),
         spec("reached", cells.reached, 5, optional=True, most=24),
         spec("nan/inf", cells.nonfinite, 0, "nan", norms, optional=True, most=22),
-        spec("remark", cells.remark, 10, optional=True, most=72),
+        spec("remark", special["remark"], 10, optional=True, most=72),
     ]
     return {each.column.title: each for each in found}
 

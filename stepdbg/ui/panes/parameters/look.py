@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
-from stepdbg.protocol.quantities import BY_NAME, NUMBER
+from stepdbg.protocol.quantities import BY_NAME, TEXT
 
 
 class Look:
@@ -31,7 +31,7 @@ class Look:
         now = self.arrangement.sort
         at = around.index(now) if now in around else 0
         chosen = around[(at + step) % len(around)]
-        self.sort(chosen, bool(chosen) and BY_NAME[chosen].kind == NUMBER)
+        self.sort(chosen, bool(chosen) and BY_NAME[chosen].kind != TEXT)
 
     def tree(self, on: bool) -> None:
         """By module, or in a list."""

@@ -80,6 +80,7 @@ class ParametersPane(RecordedPane):
                 "changed": self._changed,
                 "trend": lambda row: (self._past.trend(row.name), "muted"),
                 "owner": lambda row: cells.owner(row, self._ambiguous),
+                "remark": lambda row: cells.remark(row, why_no_delta=self._stepped),
             }
         )
         self.table = ParameterTable(self.specs, lambda row: "◂" if row.name in self.marked else "", self._again)
@@ -170,10 +171,15 @@ class ParametersPane(RecordedPane):
         if working is not None:
             of = f" of {working.total:,}" if working.total else ""
             return f"reading: {working.done:,}{of} {working.what} · escape stops it"
-        if recorded.graph is None:
-            return ""
-        counts = dict(recorded.graph.page.marks)
-        return " · ".join(f"{counts[mark]:,} {mark}" for mark in MARKS if counts.get(mark))
+        counts = dict(recorded.graph.page.marks) if recorded.graph is not None else {}
+        parts = [f"{counts[mark]:,} {mark}" for mark in MARKS if counts.get(mark)]
+        return " · ".join([*parts, *self._why_no_deltas(recorded.parameters)])
+
+    def _why_no_deltas(self, listing: ParameterList | None) -> list[str]:
+        """Why no row tells what the last step changed, where one reason holds for all."""
+        rows = listing.rows.values() if listing is not None and not self._stepped else ()
+        notes = {row.delta_note for row in rows if row.owner and row.kind == "parameter"}
+        return [f"no |Δw|: {note}" for note in notes if note] if len(notes) == 1 else []
 
     def watch_selected(self) -> None:
         self._followed = self._parked = ""

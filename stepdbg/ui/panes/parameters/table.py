@@ -79,6 +79,19 @@ class ParameterTable(LineTree[ParameterRow]):
         if not self._enter():
             super().action_activate()
 
+    def _look_at_window(self) -> None:
+        """Also ask for the page below or above, so that it is here when it comes on screen."""
+        super()._look_at_window()
+        first, last = self.window
+        if not self.rows or any(index not in self.rows for index in range(first, last)):
+            return
+        below, above = range(last, min(last + self.page, self.total)), range(max(first - self.page, 0), first)
+        for page, offset, end in ((below, last, last + 2 * self.page), (above, first - 2 * self.page, first)):
+            if any(index not in self.rows for index in page):
+                start = max(offset, 0)
+                self.post_message(self.RowsWanted(self, start, min(end, self.total) - start))
+                return
+
     def move_to(self, index: int) -> None:
         """Put the cursor on that row as a key does."""
         self._move(index)
