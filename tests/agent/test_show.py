@@ -342,3 +342,28 @@ def test_at_the_end_the_main_module_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     stops = drive(train).stops
     (record,) = shown("left_over", at=stops[-1].number)
     assert numbers(record) == [[1, 1]]
+
+
+def test_random_states_of_devices_are_put_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as that can be seen without one: a generator that stands in for a device's."""
+    own = torch.Generator().manual_seed(5)
+    before = own.get_state()
+
+    def draw() -> torch.Tensor:
+        return torch.rand(2, generator=own)
+
+    def loop() -> None:
+        drawn = draw
+        nn.Linear(1, 1)(torch.ones(1, 1))
+        assert drawn is draw
+
+    (record,) = shown("drawn()", at=1, run=loop)
+    assert isinstance(record, ValuesRecord)
+    assert not own.get_state().equal(before)  # the user's own generator: documented
+    own.set_state(before)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_generators", (own,))
+    monkeypatch.setattr("stepdbg.agent.control.Control.capturing", staticmethod(lambda: False))
+    (record,) = shown("drawn()", at=1, run=loop)
+    assert isinstance(record, ValuesRecord)
+    assert own.get_state().equal(before)
