@@ -104,6 +104,44 @@ def test_what_expressions_give() -> None:
     assert found[8].value.cells == (("False",) * 4, ("True",) * 4)
 
 
+def test_a_name_is_that_of_the_stopped_frame() -> None:
+    def inner(net: nn.Module, x: torch.Tensor) -> None:
+        net(x * 2).sum().backward()
+
+    def outer() -> None:
+        x = torch.ones(1, 4, requires_grad=True)
+        inner(nn.Linear(4, 1), x * 3)
+
+    (record, other) = shown("x", "net.weight", at=1, run=outer)
+    assert numbers(record) == [[3.0] * 4]
+    assert numbers(other)
+    (loose,) = shown("w", at=1, run=loop_with_a_loose_parameter)
+    assert numbers(loose) == [[1.0, 2.0]]
+
+
+class Trainer:
+    def __init__(self) -> None:
+        self.fc = nn.Linear(1, 1)
+
+    def train(self) -> None:
+        self.fc(torch.ones(1, 1)).sum().backward()
+
+
+def loop_with_a_loose_parameter() -> None:
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    trainer = Trainer()
+    trainer.train()
+    assert w.numel() == 2
+
+
+def test_names_that_are_no_variables_are_found_all_the_same() -> None:
+    # In `train` there is no `w`, `fc` or `trainer`: these are names of parameters.
+    fc, w = shown("fc.weight", "trainer.fc.weight", at=1, run=lambda: Trainer().train())
+    assert numbers(fc)
+    assert isinstance(w, str)
+    assert w == "trainer.fc.weight: NameError: name 'trainer' is not defined"
+
+
 def test_gradients_of_what_has_one() -> None:
     weight, loss, batch, grad = shown("net[0].weight", "loss", "batch[0]", "net[0].weight.grad")
     assert isinstance(weight, ValuesRecord)
@@ -342,3 +380,28 @@ def test_at_the_end_the_main_module_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     stops = drive(train).stops
     (record,) = shown("left_over", at=stops[-1].number)
     assert numbers(record) == [[1, 1]]
+
+
+def test_random_states_of_devices_are_put_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as that can be seen without one: a generator that stands in for a device's."""
+    own = torch.Generator().manual_seed(5)
+    before = own.get_state()
+
+    def draw() -> torch.Tensor:
+        return torch.rand(2, generator=own)
+
+    def loop() -> None:
+        drawn = draw
+        nn.Linear(1, 1)(torch.ones(1, 1))
+        assert drawn is draw
+
+    (record,) = shown("drawn()", at=1, run=loop)
+    assert isinstance(record, ValuesRecord)
+    assert not own.get_state().equal(before)  # the user's own generator: documented
+    own.set_state(before)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "default_generators", (own,))
+    monkeypatch.setattr("stepdbg.agent.control.Control.capturing", staticmethod(lambda: False))
+    (record,) = shown("drawn()", at=1, run=loop)
+    assert isinstance(record, ValuesRecord)
+    assert own.get_state().equal(before)

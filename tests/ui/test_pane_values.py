@@ -41,6 +41,18 @@ async def test_stacked_when_narrow():
         assert "│" not in "".join(lines)
 
 
+async def test_what_is_missing_leaves_its_room_to_the_numbers():
+    bare = values(grad=None, grad_label="none")
+    app = Host(ValuesPane(), view(full(values={NAME: bare})), NAME)
+    async with app.run_test(size=(50, 14)):  # stacked
+        lines = texts(app.pane.body)
+        assert [line.split()[0] for line in lines if line[:2].strip().isdigit()] == ["0", "1", "2", "3"]
+        assert "no gradient: .grad is None" in "\n".join(lines)
+    app = Host(ValuesPane(), view(full(values={NAME: bare})), NAME)
+    async with app.run_test(size=(76, 18)):
+        assert texts(app.pane.body)[0].index("│") > 40
+
+
 async def test_no_gradient_and_labels():
     bare = values(grad=None, grad_label="none")
     app = Host(ValuesPane(), view(full(values={NAME: bare})), NAME)

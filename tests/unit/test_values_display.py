@@ -16,7 +16,7 @@ from stepdbg.ui.panes.values import heatmap, numbers
 from stepdbg.ui.panes.values.histogram import histogram
 from stepdbg.ui.panes.values.look import CHOICES, Look, Origin, stacked
 from stepdbg.ui.panes.values.summary import summary
-from stepdbg.ui.widgets.tensor_view import Lines, beside
+from stepdbg.ui.widgets.tensor_view import Lines, beside, crop
 
 START = Origin()
 
@@ -245,3 +245,5 @@ def test_two_sides_are_stacked_where_it_is_narrow() -> None:
     assert not stacked(2, 60)
     assert not stacked(3, 59)
     assert text(beside([[[("ab", "")]], [[("c", "")], [("d", "")]]], [4, 4])) == ["ab   │ c", "     │ d"]
+    assert text([crop([("abc", ""), ("   ", "")], 4)]) == ["abc"]
+    assert text([crop([("abc", ""), ("def", "")], 4)]) == ["abc…"]

@@ -56,7 +56,7 @@ class _Module:
 
     @property
     def kept(self) -> int:
-        return sum(_size(o.copy) for _, outputs in self.log or () for o in outputs if o.copy is not None)
+        return sum(_bytes(outputs) for _, outputs in self.log or ())
 
 
 class Outputs:
@@ -104,8 +104,7 @@ class Outputs:
         if marked.log is None:
             marked.log = deque(maxlen=CALLS)
         if len(marked.log) == CALLS:
-            marked.log.popleft()
-            self._count()
+            self._kept -= _bytes(marked.log.popleft()[1])
         with quiet():
             outputs = tuple(self._output(tensor) for tensor in islice(tensors_in(result), MAX_TENSORS))
         marked.calls += 1
@@ -173,6 +172,10 @@ class Outputs:
             copy = tensor.detach().clone()
             self._kept += _size(copy)
         return Output(weakref.ref(tensor), copy, note)
+
+
+def _bytes(outputs: tuple[Output, ...]) -> int:
+    return sum(_size(output.copy) for output in outputs if output.copy is not None)
 
 
 def _size(tensor: Tensor) -> int:

@@ -105,16 +105,28 @@ class Values:
         if not name.startswith(EXPRESSION):
             return self._named(name)
         text = name.removeprefix(EXPRESSION).strip()
+        problem = ""
+        if show.is_expression(text):
+            # What a name means in the stopped frame goes before what is called so elsewhere.
+            try:
+                return subjects.of_value(self._value(name, text, again=again))
+            except NotThereError as error:
+                problem = str(error)  # the error itself holds frames, and so what is in their variables
         try:
-            return self._named(text)  # `net.0.weight` is no Python
+            return self._named(text)  # `net.0.weight`, `net.2 output`
         except subjects.NoSuchNameError:
             pass
+        if problem:
+            raise NotThereError(problem)
+        return subjects.of_value(self._value(name, text, again=again))  # says what is wrong with it
+
+    def _value(self, name: str, text: str, *, again: bool) -> Any:
         if again or self._evaluated is None or self._evaluated[0] != name:
             self._evaluated = None
             for key in [key for key in self._statistics if key[0].startswith(EXPRESSION)]:
                 del self._statistics[key]
             self._evaluated = name, show.evaluate(text, self._frame(), self._tracker)
-        return subjects.of_value(self._evaluated[1])
+        return self._evaluated[1]
 
     def _named(self, name: str) -> Subject:
         output = self._tracker.watched.outputs.find(name)

@@ -55,6 +55,11 @@ def evaluate(text: str, frame: FrameType | None, tracker: Tracker) -> Any:
     return result
 
 
+def is_expression(text: str) -> bool:
+    """Whether it can be read as one."""
+    return _parsed(text)[0] is not None
+
+
 def _parsed(text: str) -> tuple[ast.Expression | None, str]:
     try:
         return ast.parse(text, "<show>", "eval"), ""

@@ -107,6 +107,6 @@ def crop(line: list[Span], width: int) -> list[Span]:
     for text, role in line:
         if width <= 0:
             break
-        result.append((fmt.head(text, width), role))
+        result.append((fmt.head(text, width) if text.strip() else text[:width], role))
         width -= fmt.columns(text)
     return result

@@ -168,7 +168,7 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         tops = self._tops(record, widths, height, over=over)
         top = max(len(lines) for lines in tops.values())
         used = sum(len(lines) for lines in tops.values()) if over else top
-        self.grid_height = max((height - used) // (len(sides) if over else 1), 2)
+        self.grid_height = max((height - used) // (self._grids(record, sides) if over else 1), 2)
         self.across = self._columns(record, widths)
         self._follow()
         blocks = []
@@ -176,6 +176,11 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
             lines = tops[side] + ([] if over else [[] for _ in range(top - len(tops[side]))])
             blocks.append(lines + self._grid(record, side))
         self._join(blocks, widths, over=over)
+
+    def _grids(self, record: ValuesRecord, sides: tuple[str, ...]) -> int:
+        """How many of the sides have numbers."""
+        tensors = self.tensors(record)
+        return max(sum(tensors.get(side) is not None for side in sides), 1)
 
     def _tops(self, record: ValuesRecord, widths: Mapping[str, int], height: int, *, over: bool) -> Mapping[str, Lines]:
         """What stands above each grid: less of it where there is little room."""
@@ -192,7 +197,7 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
                 if heat and shown is not None and shown.cells:
                     tops[side] += heatmap.legend(self._scale(shown), width)
             used = sum(map(len, tops.values())) if over else max(map(len, tops.values()))
-            if used + LEAST_ROWS * (len(widths) if over else 1) <= height:
+            if used + LEAST_ROWS * (self._grids(record, tuple(widths)) if over else 1) <= height:
                 break
         return tops
 
