@@ -259,6 +259,26 @@ def test_the_copies_stay_within_their_bound_and_share_what_is_the_same() -> None
     assert float(held.values["big"].copy[0]) == 3
 
 
+def test_names_are_not_kept_again_for_stops_between_which_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "MAX_ENTRIES", 8)
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    named = [Named(f"w{at}", weight, "") for at, weight in enumerate(weights)]
+    kept = Snapshots()
+    for stop in range(1, 40):
+        if stop % 10 == 0:
+            with torch.no_grad():
+                weights[0] += 1
+        kept.take(stop, 1, named)
+        assert kept._entries == len({id(s.values) for s in kept._all}) * 2
+    assert len(kept._all) == 39
+    with torch.no_grad():
+        for stop in range(40, 50):
+            weights[0] += 1
+            kept.take(stop, 1, named)
+            assert kept._entries == len({id(s.values) for s in kept._all}) * 2 <= 8
+    assert [s.stop for s in kept._all] == [46, 47, 48, 49]
+
+
 def test_a_model_over_the_bound_is_not_copied_and_said_so() -> None:
     kept = Snapshots(limit=2**20)
     kept.take(1, 1, [Named("w", nn.Parameter(torch.zeros(2**20)), "")])

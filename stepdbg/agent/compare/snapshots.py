@@ -30,6 +30,9 @@ MOST_TENSORS = 4_096
 MOST_STOPS = 500
 """Stops that are remembered, as many as the screen remembers."""
 
+MAX_ENTRIES = 250_000
+"""Names in all snapshots together, at most: some 100 bytes each. Stops between which nothing changed share theirs."""
+
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers as wide as an element of so many bytes."""
 
@@ -79,6 +82,7 @@ class Snapshots:
         self.seconds = 0.0
         """What the last stop's took."""
         self._all: deque[Snapshot] = deque()
+        self._entries = 0
         self._forgotten = 0
         """Number of the last stop that was forgotten."""
 
@@ -110,7 +114,7 @@ class Snapshots:
         else:
             self._fill(snapshot, readable, before)
         self._all.append(snapshot)
-        if len(self._all) > MOST_STOPS:
+        while len(self._all) > MOST_STOPS or (self._entries > MAX_ENTRIES and len(self._all) > 1):
             self._forget()
         self.seconds = perf_counter() - began
 
@@ -132,10 +136,16 @@ class Snapshots:
             kept = snapshot.values[name] = Kept(tensor, plain)
             kept.stops = 1
             self.nbytes += kept.nbytes
+        if not changed and len(before) == len(snapshot.values):
+            snapshot.values = before
+        else:
+            self._entries += len(snapshot.values)
 
     def _forget(self) -> None:
         oldest = self._all.popleft()
         self._forgotten = oldest.stop
+        if not self._all or self._all[0].values is not oldest.values:
+            self._entries -= len(oldest.values)
         for kept in oldest.values.values():
             kept.stops -= 1
             if not kept.stops:
