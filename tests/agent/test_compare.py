@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -297,8 +300,6 @@ def test_many_parameters_are_not_copied_and_said_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_of_the_script_lives_longer_for_a_copy_of_it() -> None:
-    import weakref
-
     weight = nn.Parameter(torch.zeros(3))
     ref = weakref.ref(weight)
     kept = Snapshots()
@@ -484,3 +485,40 @@ def test_a_long_comparison_can_be_cancelled_and_says_how_far_it_is() -> None:
     assert told
     assert told[0].what == "elements"
     assert told[0].total == 3000 * 3000 + 3000
+
+
+def test_the_copies_go_when_the_script_is_let_go() -> None:
+    kept: list[weakref.ref[Snapshots]] = []
+    original = Snapshots.take
+    let_go = threading.Event()
+    after: list[bool] = []
+
+    def take(self: Snapshots, stop: int, *rest: Any) -> None:
+        if not kept:
+            kept.append(weakref.ref(self))
+        original(self, stop, *rest)
+
+    def train() -> None:
+        net = nn.Linear(4, 1)
+        for _ in range(3):
+            net(X)
+        let_go.wait(30)
+        net(X)
+        gc.collect()
+        after.append(kept[0]() is None)
+
+    async def run() -> None:
+        session = ThreadSession(train)
+        await session.start()
+        async for event in session.events():
+            if isinstance(event, m.Stopped):
+                if event.stop.number < 3:
+                    session.resume(m.Action.NEXT)
+                else:
+                    let_go.set()
+                    await session.close(detach=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Snapshots, "take", take)
+        asyncio.run(run())
+    assert after == [True]

@@ -329,6 +329,37 @@ def test_what_a_custom_function_has_saved_is_left_alone() -> None:
     assert run.error is None
 
 
+def test_a_buffer_is_set_like_a_parameter() -> None:
+    def train(by_hand: By = nothing) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6))
+        net(X)
+        by_hand(net, None)
+        net(X)
+        return list(net.state_dict().values())
+
+    def change(net: Any, _optimiser: Any) -> None:
+        net[1].running_mean[2].fill_(5)
+        net[1].num_batches_tracked.fill_(100)
+
+    results: list[Any] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.number == 2:
+            for line in ("net[1].running_mean[2] 5", "net.1.num_batches_tracked 100"):
+                results.append(await session.request(read_set(line)))  # noqa: PERF401
+            with pytest.raises(RequestError, match="num_batches_tracked is int64: it takes an integer"):
+                await session.request(read_set("net.1.num_batches_tracked 0.5"))
+
+    run = drive(lambda: results.append(train()), visit=visit)
+    assert run.error is None
+    ours = results.pop()
+    assert [edit.target for answer in results for edit in answer.edits] == [
+        "net.1.running_mean[2]", "net.1.num_batches_tracked"
+    ]  # fmt: skip
+    assert same_bits(ours, train(change))
+
+
 def test_parameters_are_set_inside_inference_mode() -> None:
     def train(by_hand: By = nothing) -> torch.Tensor:
         torch.manual_seed(0)
