@@ -292,6 +292,54 @@ def test_a_model_over_the_bound_is_not_copied_and_said_so() -> None:
     )
 
 
+class Odd(nn.Module):
+    """Every kind of parameter there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+        self.nowhere = nn.Parameter(torch.empty(2, device="meta"))
+        self.lazy = nn.UninitializedParameter()
+        self.none = nn.Parameter(torch.empty(0, 3))
+        self.rows = nn.Parameter(torch.eye(2).to_sparse(), requires_grad=False)
+        self.across = nn.Parameter(torch.arange(6.0).reshape(2, 3).t())
+        self.wide = nn.Parameter(torch.ones(1, 1).expand(3, 2), requires_grad=False)
+        self.turning = nn.Parameter(torch.ones(2, dtype=torch.complex128))
+        self.whole = nn.Parameter(torch.arange(3), requires_grad=False)
+        self.tiny = nn.Parameter(torch.ones(2).to(torch.float8_e4m3fn), requires_grad=False)
+        self.lost = nn.Parameter(torch.full((2,), math.nan))
+        self.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), requires_grad=False)
+        with torch.inference_mode():
+            self.sealed = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.freed = nn.Parameter(torch.ones(5))
+        self.freed.untyped_storage().resize_(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.w
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_every_kind_of_parameter_is_compared_or_said_to_be_incomparable() -> None:
+    def train() -> None:
+        odd = Odd()
+        odd(torch.ones(3))
+        with torch.no_grad():
+            odd.turning.mul_(1j)
+        odd(torch.ones(3))
+
+    stops, itself = asked(train, 2, "1", "odd odd.")
+    states = {row.name.removeprefix("odd."): row.state for row in stops.rows}
+    alike = ("w", "none", "across", "wide", "whole", "tiny", "lost", "sealed")
+    assert {name: states[name] for name in alike} == dict.fromkeys(alike, "equal")
+    assert states["turning"] == "differs"
+    unknown = ("nowhere", "lazy", "rows", "nested", "freed")
+    assert {name: states[name] for name in unknown} == dict.fromkeys(unknown, "unreadable")
+    notes = {row.name: row.note for row in stops.rows}
+    assert notes["odd.freed"] == "its memory is given back for the time being: there are no values"
+    assert all(notes[f"odd.{name}"] for name in unknown)
+    assert isinstance(itself, str)
+
+
 def test_many_parameters_are_not_copied_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MOST_TENSORS", 3)
     kept = Snapshots()

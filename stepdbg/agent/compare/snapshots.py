@@ -33,6 +33,8 @@ MOST_STOPS = 500
 MAX_ENTRIES = 250_000
 """Names in all snapshots together, at most: some 100 bytes each. Stops between which nothing changed share theirs."""
 
+FREED = "its memory is given back for the time being: there are no values"
+
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers as wide as an element of so many bytes."""
 
@@ -182,8 +184,18 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(bits), other.view(bits))
 
 
+def is_freed(tensor: Tensor) -> bool:
+    """Whether its memory was given back (`untyped_storage().resize_(0)`, as sharding does): to read it would crash."""
+    try:
+        return not tensor.is_meta and tensor.untyped_storage().nbytes() == 0 and tensor.numel() > 0
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False  # kinds that have no storage to be seen
+
+
 def _plain(tensor: Tensor) -> tuple[Tensor | None, str]:
     """The tensor without its graph, where it is dense; else None and why."""
+    if is_freed(tensor):
+        return None, FREED
     usual = type(tensor) is Parameter or type(tensor) is Tensor
     if usual and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested):
         return tensor.detach(), ""
