@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent import naming, settings, tensors
+from stepdbg.agent.compare.snapshots import is_freed
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError, is_leaf_class
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.saved import fields_of, saved_storages, tensor_storages
@@ -272,6 +273,8 @@ def unwritable(tensor: Tensor) -> str:
         return "is on the meta device: there are no values"
     if tensor.is_inference():
         return "was made in inference mode: torch allows no writing into it afterwards"
+    if is_freed(tensor):
+        return "has given its memory back for the time being: there are no values"
     if tensor.is_nested:
         return "is a nested tensor, which cannot be set"
     if tensor.layout is not torch.strided:

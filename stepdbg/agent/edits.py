@@ -53,12 +53,12 @@ def _flags(query: SetRequiresGrad, place: Place) -> Sequence[Change]:
 
 
 def _writes(query: SetValue, place: Place) -> Sequence[Change]:
-    """What a target stands for: a parameter first, then a gradient, a setting, parameters by a glob."""
+    """What a target stands for: a parameter or buffer first, then a gradient, a setting."""
     names, target, picks, amount = place.names, query.target, query.picks, query.amount
     whole = pointing.parameters(names, _with_index(target, picks))
     if whole:  # the bracket belongs to the name: optimiser[0].params[3]
         return [Write(named, amount, ()) for named in whole]
-    chosen = pointing.parameters(names, target)
+    chosen = pointing.parameters(names, target) or pointing.buffers(names, target)
     if not chosen and target.endswith(".grad"):
         owners = _parameters(names, target.removesuffix(".grad"))
         return [Write(named, amount, picks, of_grad=True) for named in owners]

@@ -11,6 +11,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
+from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import naming
@@ -39,6 +40,14 @@ def parameters(names: naming.Names, target: str) -> list[naming.Named]:
         match = re.compile(fnmatch.translate(wanted)).match
         return [p for p in names.parameters if any(match(plain(name)) for name in (p.name, *p.aliases))]
     return [p for p in names.parameters if any(plain(name) == wanted for name in (p.name, *p.aliases))]
+
+
+def buffers(names: naming.Names, target: str) -> list[naming.Named]:
+    """The buffer that `target` names, such as a BatchNorm's running_mean; none where there is no such one."""
+    path, _, key = plain(target).rpartition(".")
+    holder = module(names, path)
+    buffer = holder.__dict__.get("_buffers", {}).get(key) if holder is not None else None
+    return [naming.Named(f"{path}.{key}", buffer, path.partition(".")[0])] if isinstance(buffer, Tensor) else []
 
 
 def module(names: naming.Names, target: str) -> Module | None:

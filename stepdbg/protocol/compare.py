@@ -99,7 +99,7 @@ class DiffPage:
     unlike: int
     """Of another shape, or unreadable."""
     note: str = ""
-    """One line on how the names of the two sides were matched, or what was left out."""
+    """One line on how the names of the two sides were matched."""
 
 
 @dataclass(frozen=True)

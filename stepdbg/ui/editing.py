@@ -62,6 +62,8 @@ class EditCommands:
         if view is None or not view.live:
             return
         for pane in self._app.main.query(RecordedPane):
+            if pane.QUERY in READ_AGAIN:
+                pane.outdate()  # one that is hidden asks when it comes on screen
             for query in pane.wishes(view.history[-1].stop):
                 if isinstance(query, READ_AGAIN):
                     self._app.post_message(Wanted(query, again=True))

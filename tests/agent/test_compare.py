@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -259,6 +262,26 @@ def test_the_copies_stay_within_their_bound_and_share_what_is_the_same() -> None
     assert float(held.values["big"].copy[0]) == 3
 
 
+def test_names_are_not_kept_again_for_stops_between_which_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "MAX_ENTRIES", 8)
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    named = [Named(f"w{at}", weight, "") for at, weight in enumerate(weights)]
+    kept = Snapshots()
+    for stop in range(1, 40):
+        if stop % 10 == 0:
+            with torch.no_grad():
+                weights[0] += 1
+        kept.take(stop, 1, named)
+        assert kept._entries == len({id(s.values) for s in kept._all}) * 2
+    assert len(kept._all) == 39
+    with torch.no_grad():
+        for stop in range(40, 50):
+            weights[0] += 1
+            kept.take(stop, 1, named)
+            assert kept._entries == len({id(s.values) for s in kept._all}) * 2 <= 8
+    assert [s.stop for s in kept._all] == [46, 47, 48, 49]
+
+
 def test_a_model_over_the_bound_is_not_copied_and_said_so() -> None:
     kept = Snapshots(limit=2**20)
     kept.take(1, 1, [Named("w", nn.Parameter(torch.zeros(2**20)), "")])
@@ -269,6 +292,54 @@ def test_a_model_over_the_bound_is_not_copied_and_said_so() -> None:
     )
 
 
+class Odd(nn.Module):
+    """Every kind of parameter there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(3))
+        self.nowhere = nn.Parameter(torch.empty(2, device="meta"))
+        self.lazy = nn.UninitializedParameter()
+        self.none = nn.Parameter(torch.empty(0, 3))
+        self.rows = nn.Parameter(torch.eye(2).to_sparse(), requires_grad=False)
+        self.across = nn.Parameter(torch.arange(6.0).reshape(2, 3).t())
+        self.wide = nn.Parameter(torch.ones(1, 1).expand(3, 2), requires_grad=False)
+        self.turning = nn.Parameter(torch.ones(2, dtype=torch.complex128))
+        self.whole = nn.Parameter(torch.arange(3), requires_grad=False)
+        self.tiny = nn.Parameter(torch.ones(2).to(torch.float8_e4m3fn), requires_grad=False)
+        self.lost = nn.Parameter(torch.full((2,), math.nan))
+        self.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), requires_grad=False)
+        with torch.inference_mode():
+            self.sealed = nn.Parameter(torch.ones(2), requires_grad=False)
+        self.freed = nn.Parameter(torch.ones(5))
+        self.freed.untyped_storage().resize_(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.w
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_every_kind_of_parameter_is_compared_or_said_to_be_incomparable() -> None:
+    def train() -> None:
+        odd = Odd()
+        odd(torch.ones(3))
+        with torch.no_grad():
+            odd.turning.mul_(1j)
+        odd(torch.ones(3))
+
+    stops, itself = asked(train, 2, "1", "odd odd.")
+    states = {row.name.removeprefix("odd."): row.state for row in stops.rows}
+    alike = ("w", "none", "across", "wide", "whole", "tiny", "lost", "sealed")
+    assert {name: states[name] for name in alike} == dict.fromkeys(alike, "equal")
+    assert states["turning"] == "differs"
+    unknown = ("nowhere", "lazy", "rows", "nested", "freed")
+    assert {name: states[name] for name in unknown} == dict.fromkeys(unknown, "unreadable")
+    notes = {row.name: row.note for row in stops.rows}
+    assert notes["odd.freed"] == "its memory is given back for the time being: there are no values"
+    assert all(notes[f"odd.{name}"] for name in unknown)
+    assert isinstance(itself, str)
+
+
 def test_many_parameters_are_not_copied_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MOST_TENSORS", 3)
     kept = Snapshots()
@@ -277,8 +348,6 @@ def test_many_parameters_are_not_copied_and_said_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_of_the_script_lives_longer_for_a_copy_of_it() -> None:
-    import weakref
-
     weight = nn.Parameter(torch.zeros(3))
     ref = weakref.ref(weight)
     kept = Snapshots()
@@ -464,3 +533,40 @@ def test_a_long_comparison_can_be_cancelled_and_says_how_far_it_is() -> None:
     assert told
     assert told[0].what == "elements"
     assert told[0].total == 3000 * 3000 + 3000
+
+
+def test_the_copies_go_when_the_script_is_let_go() -> None:
+    kept: list[weakref.ref[Snapshots]] = []
+    original = Snapshots.take
+    let_go = threading.Event()
+    after: list[bool] = []
+
+    def take(self: Snapshots, stop: int, *rest: Any) -> None:
+        if not kept:
+            kept.append(weakref.ref(self))
+        original(self, stop, *rest)
+
+    def train() -> None:
+        net = nn.Linear(4, 1)
+        for _ in range(3):
+            net(X)
+        let_go.wait(30)
+        net(X)
+        gc.collect()
+        after.append(kept[0]() is None)
+
+    async def run() -> None:
+        session = ThreadSession(train)
+        await session.start()
+        async for event in session.events():
+            if isinstance(event, m.Stopped):
+                if event.stop.number < 3:
+                    session.resume(m.Action.NEXT)
+                else:
+                    let_go.set()
+                    await session.close(detach=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Snapshots, "take", take)
+        asyncio.run(run())
+    assert after == [True]

@@ -171,6 +171,22 @@ def test_safetensors_are_compared(reader: str) -> None:
     assert (second.equal, second.differ) == (len(state), 0)
 
 
+def test_which_of_the_two_reads_them(reader: str) -> None:
+    package.save_file({"a": torch.ones(1)}, "one.safetensors")
+    (source,) = files.load("one.safetensors")[0].values()
+    assert type(source) is {"package": files.Packed, "own": safetensors.Stored}[reader]
+
+
+def test_a_file_of_the_scripts_own_is_not_taken_for_the_package(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "safetensors.py").write_text("raise SystemExit('the script's own')")
+    monkeypatch.syspath_prepend(str(here))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "safetensors"]:
+        monkeypatch.delitem(sys.modules, name)
+    (here / "one.safetensors").write_bytes(written({"a": F32}, b"12345678"))
+    (source,) = files.load("one.safetensors")[0].values()
+    assert type(source) is safetensors.Stored
+
+
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_every_type_is_read_to_the_last_bit(dtype: torch.dtype, reader: str) -> None:
     torch.manual_seed(0)

@@ -300,6 +300,84 @@ def test_a_forward_that_runs_again_in_backward_keeps_its_parameters(reentrant: b
     assert same_bits(ours, bare)
 
 
+class Scaled(torch.autograd.Function):
+    """A function of the script's own, which saves its parameter."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, scale)
+        return x * scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, scale = ctx.saved_tensors
+        return grad * scale, (grad * x).sum(0)
+
+
+def test_what_a_custom_function_has_saved_is_left_alone() -> None:
+    def train() -> None:
+        net = nn.Linear(4, 4)
+        net.scale = nn.Parameter(torch.ones(4))
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+        loss = Scaled.apply(net(X), net.scale).square().mean()
+        loss.backward()
+        optimiser.step()
+
+    _, (answer,), run = edited(train, "backward 1", "net.scale 2")
+    assert isinstance(answer, str)
+    assert "saved it for backward (ScaledBackward)" in answer
+    assert run.error is None
+
+
+def test_a_buffer_is_set_like_a_parameter() -> None:
+    def train(by_hand: By = nothing) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6))
+        net(X)
+        by_hand(net, None)
+        net(X)
+        return list(net.state_dict().values())
+
+    def change(net: Any, _optimiser: Any) -> None:
+        net[1].running_mean[2].fill_(5)
+        net[1].num_batches_tracked.fill_(100)
+
+    results: list[Any] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.number == 2:
+            for line in ("net[1].running_mean[2] 5", "net.1.num_batches_tracked 100"):
+                results.append(await session.request(read_set(line)))  # noqa: PERF401
+            with pytest.raises(RequestError, match="num_batches_tracked is int64: it takes an integer"):
+                await session.request(read_set("net.1.num_batches_tracked 0.5"))
+
+    run = drive(lambda: results.append(train()), visit=visit)
+    assert run.error is None
+    ours = results.pop()
+    assert [edit.target for answer in results for edit in answer.edits] == [
+        "net.1.running_mean[2]", "net.1.num_batches_tracked"
+    ]  # fmt: skip
+    assert same_bits(ours, train(change))
+
+
+def test_parameters_are_set_inside_inference_mode() -> None:
+    def train(by_hand: By = nothing) -> torch.Tensor:
+        torch.manual_seed(0)
+        net = nn.Linear(4, 1)
+        with torch.inference_mode():
+            by_hand(net, None)
+            net(X)
+        loss = net(X).square().mean()
+        loss.backward()
+        return torch.cat([loss.detach().reshape(1), *(p.grad.reshape(-1) for p in net.parameters())])
+
+    bare = train(lambda net, _o: net.weight.fill_(0.5))
+    ours, (answer,), run = edited(train, "forward 1", "net.weight 0.5")
+    assert isinstance(answer, Edited), answer
+    assert run.error is None
+    assert same_bits([ours], [bare])
+
+
 def test_a_kept_graph_is_still_a_graph() -> None:
     """After `backward(retain_graph=True)` the loop may go through it again."""
 

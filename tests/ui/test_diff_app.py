@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from real_runs import NARROW, WIDE, Driver, running
 from test_edit_app import enter, notices
 
 from stepdbg.protocol.compare import DiffOrder, DiffPage, DiffRow, GetDiff, Side, SideKind
+from stepdbg.protocol.messages import Working
 from stepdbg.ui.screens.diff import DiffScreen, counts
 
 
@@ -101,6 +104,28 @@ async def test_what_cannot_be_compared_is_said_in_one_line() -> None:
             await enter(driver, f"diff {line}")
             await driver.until(lambda words=words: words in notices(driver), f"{words}, not {notices(driver)}")
             await driver.until(lambda: not isinstance(driver.app.screen, DiffScreen), "the panes are back")
+
+
+async def test_leaving_ends_what_is_still_being_made() -> None:
+    ended: list[str] = []
+
+    async def answers(query: GetDiff, progress: Callable[[Working], None]) -> DiffPage:
+        progress(Working(1, 250, 1000, "elements"))
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        raise AssertionError
+
+    async with running("two_nets") as driver:
+        screen = DiffScreen(GetDiff(0, Side(SideKind.NOW), Side(SideKind.NOW)), answers)  # type: ignore[arg-type]
+        driver.app.push_screen(screen)
+        await driver.until(lambda: "25%" in str(screen._about.render()), "it says how far it is")
+        assert str(screen._about.render()) == "comparing… 25%, escape stops it"
+        await driver.pilot.press("escape")
+        await driver.until(lambda: ended, "the question is taken back")
+        assert not isinstance(driver.app.screen, DiffScreen)
 
 
 def page(*rows: DiffRow) -> DiffPage:

@@ -60,6 +60,26 @@ async def test_a_parameter_is_set_and_the_panes_read_it_anew(size: tuple[int, in
         assert "✎ set by hand here: net.0.bias 2-norm" in driver.text(StatusLine)
 
 
+async def test_a_pane_that_was_hidden_meanwhile_reads_anew_as_well() -> None:
+    async with running("two_nets", size=NARROW) as driver:
+        for pane in ("2", "3", "1"):
+            await driver.press(pane)
+            await driver.settled()
+        before = row(driver.now, "net.0.bias").value_norm
+        read = len(driver.told(m.GetParameters))
+        await enter(driver, "set net.* 2")
+        await driver.until(lambda: driver.now.edits, "the edit is known")
+        await driver.settled()
+        assert len(driver.told(m.GetParameters)) == read, "nobody looks at them"
+        await driver.press("2")
+        await driver.settled()
+        assert before != row(driver.now, "net.0.bias").value_norm == pytest.approx(24**0.5)
+        await driver.press("3")
+        await driver.settled()
+        (values,) = driver.now.values.values()
+        assert values.value.stats.min == values.value.stats.max == 2
+
+
 async def test_every_edit_is_listed_and_an_earlier_stop_shows_its_own() -> None:
     async with running("two_nets") as driver:
         await driver.step_until(at(Phase.STEP), "before step")

@@ -7,6 +7,7 @@ relative to the script's working directory.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pickle
 import re
 import stat
@@ -87,14 +88,24 @@ def _status(name: str) -> Any:
 
 def _safetensors(path: Path) -> Mapping[str, Source]:
     own = safetensors.load(path)  # checks the file also where the package reads it
+    if not _has_package():
+        return own
     try:
-        package = importlib.import_module("safetensors")
-        file = package.safe_open(str(path), framework="pt")
+        file = importlib.import_module("safetensors").safe_open(str(path), framework="pt")
         return {name: Packed(file, name) for name in own}
     except ImportError:
         return own
     except Exception as error:
         raise NotThereError(f"safetensors refuses it: {_one_line(error)}") from None
+
+
+def _has_package() -> bool:
+    """Whether the package is installed. A file of that name beside the script is the script's, and is not run."""
+    try:
+        spec = importlib.util.find_spec("safetensors")
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and "-packages" in spec.origin
 
 
 def _unpickled(path: Path, size: int) -> Any:

@@ -13,7 +13,8 @@ from stepdbg.agent import tensors
 from stepdbg.agent.compare import files
 from stepdbg.agent.compare.differ import difference
 from stepdbg.agent.compare.files import Source
-from stepdbg.agent.compare.sides import Known, Pairs, pairs
+from stepdbg.agent.compare.sides import Known, pairs
+from stepdbg.agent.compare.snapshots import FREED, is_freed
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol.compare import DiffOrder, DiffPage, DiffRow, GetDiff, Side, SideKind
 
@@ -59,9 +60,13 @@ class Diffs:
             done += elements
             work.step(done, total, "elements")
 
+        left_out = {**matched.a.left_out, **matched.b.left_out}
         rows = []
         for name, other_name, x, y in matched.pairs:
-            rows.append(_row(name, other_name, x, y, step))
+            row = _row(name, other_name, x, y, step)
+            if row.state.startswith("only") and row.name in left_out:  # it was there, its values were not
+                row = replace(row, state="unreadable", note=left_out[row.name])
+            rows.append(row)
             step(0)
         states = [row.state for row in rows]
         unpaired = sum(state.startswith("only") for state in states)
@@ -77,17 +82,8 @@ class Diffs:
             differ=differ,
             unpaired=unpaired,
             unlike=len(rows) - equal - differ - unpaired,
-            note=_note(matched),
+            note=matched.note,
         )
-
-
-def _note(matched: Pairs) -> str:
-    left_out = {**matched.a.left_out, **matched.b.left_out}
-    if not left_out:
-        return matched.note
-    name, why = next(iter(left_out.items()))
-    more = f" and {len(left_out) - 1:,} more" if len(left_out) > 1 else ""
-    return f"{matched.note}; left out: {name}{more}, {why}".removeprefix("; ")
 
 
 def _identity(side: Side) -> object:
@@ -152,7 +148,7 @@ def _dtype(source: Source) -> str:
 
 def _plain(source: Source) -> tuple[Tensor | None, str]:
     if isinstance(source, Tensor):
-        return tensors.readable(source)
+        return (None, FREED) if is_freed(source) else tensors.readable(source)
     try:
         return source.read(), ""
     except NotThereError as error:

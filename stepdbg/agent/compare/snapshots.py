@@ -30,6 +30,11 @@ MOST_TENSORS = 4_096
 MOST_STOPS = 500
 """Stops that are remembered, as many as the screen remembers."""
 
+MAX_ENTRIES = 250_000
+"""Names in all snapshots together, at most: some 100 bytes each. Stops between which nothing changed share theirs."""
+
+FREED = "its memory is given back for the time being: there are no values"
+
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers as wide as an element of so many bytes."""
 
@@ -79,6 +84,7 @@ class Snapshots:
         self.seconds = 0.0
         """What the last stop's took."""
         self._all: deque[Snapshot] = deque()
+        self._entries = 0
         self._forgotten = 0
         """Number of the last stop that was forgotten."""
 
@@ -110,7 +116,7 @@ class Snapshots:
         else:
             self._fill(snapshot, readable, before)
         self._all.append(snapshot)
-        if len(self._all) > MOST_STOPS:
+        while len(self._all) > MOST_STOPS or (self._entries > MAX_ENTRIES and len(self._all) > 1):
             self._forget()
         self.seconds = perf_counter() - began
 
@@ -132,10 +138,16 @@ class Snapshots:
             kept = snapshot.values[name] = Kept(tensor, plain)
             kept.stops = 1
             self.nbytes += kept.nbytes
+        if not changed and len(before) == len(snapshot.values):
+            snapshot.values = before
+        else:
+            self._entries += len(snapshot.values)
 
     def _forget(self) -> None:
         oldest = self._all.popleft()
         self._forgotten = oldest.stop
+        if not self._all or self._all[0].values is not oldest.values:
+            self._entries -= len(oldest.values)
         for kept in oldest.values.values():
             kept.stops -= 1
             if not kept.stops:
@@ -172,8 +184,18 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(bits), other.view(bits))
 
 
+def is_freed(tensor: Tensor) -> bool:
+    """Whether its memory was given back (`untyped_storage().resize_(0)`, as sharding does): to read it would crash."""
+    try:
+        return not tensor.is_meta and tensor.untyped_storage().nbytes() == 0 and tensor.numel() > 0
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False  # kinds that have no storage to be seen
+
+
 def _plain(tensor: Tensor) -> tuple[Tensor | None, str]:
     """The tensor without its graph, where it is dense; else None and why."""
+    if is_freed(tensor):
+        return None, FREED
     usual = type(tensor) is Parameter or type(tensor) is Tensor
     if usual and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested):
         return tensor.detach(), ""

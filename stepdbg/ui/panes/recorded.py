@@ -43,6 +43,8 @@ class RecordedPane(Pane):
         self._filled = False
         """Whether there is content, of this stop or of the one before."""
         self._asked: tuple[int, Query] | None = None
+        self._anew = False
+        """Whether what was answered at this stop is not so any more."""
         self._late: Timer | None = None
         self._sentence = Static("", classes="pane--sentence", markup=False)
 
@@ -167,7 +169,12 @@ class RecordedPane(Pane):
         wish = view.history[-1].stop.number, query
         if wish != self._asked:
             self._asked = wish
-            self.post_message(Wanted(query))
+            self.post_message(Wanted(query, again=self._anew))
+            self._anew = False
+
+    def outdate(self) -> None:
+        """What was answered is not so any more: ask anew once there is something to show."""
+        self._asked, self._anew = None, True
 
     def _awaits_answer(self) -> bool:
         view = self.view
