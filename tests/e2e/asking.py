@@ -20,6 +20,7 @@ from stepdbg.errors import SessionClosedError
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.chain import Way
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
 from stepdbg.protocol.records import ParameterPage, StopReason, StopRecord
 
@@ -103,11 +104,17 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
         m.GetParameters(0, pattern=f"is:{_turn(tuple(MARKS), stop.number)}"),
     ]
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
+    queries.append(m.GetTrends(0))
     for query in queries:
         await _one(session, query, stop, asked)
     parameters = asked.parameters.get(stop.number)
     for row in parameters.rows[:4] if parameters else ():
         await _one(session, m.GetValues(0, row.name), stop, asked)
+        await _one(session, m.GetChain(0, row.name, _turn(tuple(Way), stop.number)), stop, asked)
+    if parameters and parameters.rows:  # another chain at each stop, watched at the next backward, mostly
+        name, way = _turn(parameters.rows, stop.number).name, _turn(tuple(Way), stop.number)
+        query = m.SetWatching(0, gradients=stop.number % 4 > 0, chain=name, way=way)
+        await _one(session, query, stop, asked)
     graph = asked.graphs.get(stop.number)
     if graph is not None and graph.recorded_at is not None:
         names = [row.name for row in parameters.rows] if parameters else []

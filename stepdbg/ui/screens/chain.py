@@ -22,6 +22,14 @@ from stepdbg.ui.widgets.line_table import Column, LineTable
 WATCH = "press a to watch gradients: numbers come with the next backward"
 COMING = "numbers come with the next backward"
 
+CHAIN_HELP = """\
+The nodes on one path from the loss to a parameter, in the order in which backward runs them: |g| in is the gradient
+that flows into a node (of its output, summed over all paths that join there), |g| out what it alone hands on to the
+next node of the path. `a` has them noted at the next backward, `tab` shows the longest path instead of the shortest (of
+equally long ones it is the one that takes the first edge where they part), `y` copies the table. The last line tells
+what AccumulateGrad made of `.grad`.
+"""
+
 KEYS = ("escape close", "a {watch}", "tab other path", "y copy", "↑ ↓ move", "n i c p run on")
 
 
