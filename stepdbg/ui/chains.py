@@ -37,12 +37,7 @@ class ChainCommands:
             screen.dismiss()
         screen = ChainScreen(name, Way.SHORTEST, self)
         self._app.push_screen(screen)
-        view = self._app.view
-        watching = view.watching if view is not None else None
-        if watching is not None and watching.gradients and name:
-            self.watch(on=True)  # its nodes as well, from the next backward on
-        else:
-            self.fetch(0, FIRST)
+        self.fetch(0, FIRST)
 
     def stopped(self) -> None:
         """The script is held anew: what the screen shows is asked for again."""
@@ -68,10 +63,7 @@ class ChainCommands:
             return
         screen.way = Way.LONGEST if screen.way is Way.SHORTEST else Way.SHORTEST
         screen.table.go_to(0)
-        if screen.page is not None and screen.page.watched:
-            self.watch(on=True)
-        else:
-            self.fetch(0, FIRST)
+        self.fetch(0, FIRST)
 
     def watch(self, *, on: bool) -> None:
         """Note the gradients along it from the next backward on, or none any more."""
@@ -103,9 +95,10 @@ class ChainCommands:
             self._app.notify(f"watch: {GONE}", severity="warning", markup=False)
         else:
             self._answered(query, watching)
-            await self._fetch(0, FIRST)
+            await self._fetch(0, FIRST, watched=True)
 
-    async def _fetch(self, offset: int, count: int) -> None:
+    async def _fetch(self, offset: int, count: int, *, watched: bool = False) -> None:
+        """`watched`: whether it has just been switched, so not by itself."""
         screen = self._screen()
         if screen is None:
             return
@@ -119,3 +112,10 @@ class ChainCommands:
         else:
             if screen.is_attached and page.way is screen.way:
                 screen.show(page, self._state())
+                if page.total and not (watched or page.watched) and self._gradients_are_watched:
+                    await self._watch(True)  # the nodes of this chain as well, from the next backward on
+
+    @property
+    def _gradients_are_watched(self) -> bool:
+        watching = self._app.view.watching if self._app.view is not None else None
+        return watching is not None and watching.gradients

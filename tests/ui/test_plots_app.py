@@ -308,6 +308,25 @@ async def test_the_plots_of_a_real_run_are_its_numbers_and_a_restart_overlays_th
         assert "▲ run 2 (now) optimiser" in screen_text(driver)
 
 
+async def test_while_gradients_are_watched_the_chain_on_screen_is_too() -> None:
+    async with real_runs.running("two_nets", size=NARROW) as driver:
+        await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.BACKWARD, "a backward")
+        driver.app.graph.watch("grads", on=True)
+        await driver.settled()
+        await driver.press("E")  # nothing is selected: the first parameter there is
+        screen = await chain_open(driver)
+        for way in (Way.SHORTEST, Way.LONGEST):
+            await driver.until(lambda: screen.page is not None and screen.page.watched, "it is watched")
+            await driver.settled()
+            assert [(query.chain, query.way) for query in driver.told(m.SetWatching)][-1] == ("net.0.weight", way)
+            await driver.press("tab")
+            await driver.until(lambda way=way: screen.page is not None and screen.page.way is not way, "the other way")
+        await driver.press("a")
+        await driver.until(lambda: screen.page is not None and not screen.page.watched, "it is not watched any more")
+        await driver.settled()
+        assert driver.told(m.SetWatching)[-1].gradients is False
+
+
 async def test_the_chain_of_a_real_backward() -> None:
     async with real_runs.running("two_nets", size=LARGE) as driver:
         await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.BACKWARD, "a backward")
