@@ -220,7 +220,9 @@ class ChainScreen(ModalScreen[None]):
         there = page is not None and not page.note
         rows = page.total if page is not None else 0
         others = 8  # title, two sentences of up to three lines each, keys
-        self.query_one(Vertical).styles.height = max(min(rows + 3, self.size.height - others), 4)
+        box = self.query_one(Vertical)
+        box.display = bool(there)
+        box.styles.height = max(min(rows + 3, self.size.height - others), 4)
         self.table.show(self._steps, rows)
         self.query_one("#chain-whose", Static).update(Content(whose(page) if page and there else self._sentence))
         self.query_one("#chain-added", Static).update(Content(added(page) if page and there else ""))
