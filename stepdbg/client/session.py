@@ -178,7 +178,7 @@ class Session(ABC):
     async def request(self, query: m.Query, progress: Callable[[m.Working], None] | None = None) -> Any:
         """Ask the stopped script; returns the query's RESULT (its `id` is set here, pass 0).
 
-        Where the answer takes a while, `progress` is called with how far it is, at most every 50 ms. A task that is
+        Where the answer takes a while, `progress` is called with how far it is, at most every 150 ms. A task that is
         cancelled while it waits here cancels the answer as well.
 
         Raises RequestError with the agent's one line (RequestCancelledError after a `cancel`), SessionClosedError when

@@ -162,6 +162,7 @@ class StepdbgApp(App[Exited | None]):
         self.plots.event(event)
         if isinstance(event, m.Stopped):
             stop, hello = event.stop, self._seen.hello
+            self.graph.stopped()
             if hello is not None:
                 rss = resident_bytes(hello.pid)
                 self._state.change(lambda view: store.apply_rss(view, stop.number, rss))

@@ -30,6 +30,8 @@ class GraphCommands:
         self._answered = answered
         """Takes what belongs into the View."""
         self._export: Worker[None] | None = None
+        self._late: SetWatching | None = None
+        """What the user wished when the script had just gone on: done at its next stop."""
 
     @property
     def _pane(self) -> GraphPane:
@@ -81,13 +83,20 @@ class GraphCommands:
         query = SetWatching(0, on if what == "grads" else None, on if what == "stacks" else None)
         self._app.run_worker(self._watch(query), group="watching")
 
+    def stopped(self) -> None:
+        """The script has stopped: do what was wished too late for the stop before."""
+        query, self._late = self._late, None
+        if query is not None:
+            self._app.run_worker(self._watch(query), group="watching")
+
     async def _watch(self, query: SetWatching) -> None:
         try:
             watching: Watching = await self._ask(query)
         except RequestError as error:
             self._say(f"watch: {error}", wrong=True)
         except SessionClosedError:
-            self._say(f"watch: {GONE}", wrong=True)
+            self._late = query
+            self._say("watch: the script has gone on: from its next stop on")
         else:
             self._answered(query, watching)
             self._say(watched(watching))

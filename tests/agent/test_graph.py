@@ -35,7 +35,7 @@ def graph_before_backward(train: Callable[[], Any], **query: Any) -> GraphPage:
     return pages[0]
 
 
-def recount(root: Any) -> tuple[int, int]:
+def recount(*roots: Any) -> tuple[int, int]:
     """Nodes and edges by recursion over sets: not the way the agent does it."""
     nodes: set[Any] = set()
     edges = 0
@@ -50,7 +50,8 @@ def recount(root: Any) -> tuple[int, int]:
                 edges += 1
                 walk(following)
 
-    walk(root)
+    for root in roots:
+        walk(root)
     return len(nodes), edges
 
 
@@ -123,12 +124,20 @@ def functional_call() -> torch.Tensor:
     return torch.func.functional_call(net, dict(net.named_parameters()), torch.ones(1, 2)).sum()
 
 
+def compiled() -> torch.Tensor:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    return torch.compile(net, backend="aot_eager")(torch.ones(2, 3)).sum() * 2
+
+
 def no_module() -> torch.Tensor:
     w = torch.ones(3, requires_grad=True)
     return (w * w + w).sum()
 
 
-CASES = [residual, lstm, transformer, shared_weights, custom_function, checkpointed, functional_call, no_module]
+CASES = [
+    *(residual, lstm, transformer, shared_weights, custom_function, checkpointed, functional_call),
+    *(compiled, no_module),
+]
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda f: f.__name__)
@@ -144,6 +153,43 @@ def test_counts_equal_an_independent_recount(make: Callable[[], torch.Tensor]) -
     assert (page.nodes, page.edges) == truth[0]
     assert page.rows[0].nodes == page.nodes
     assert page.total == len(page.rows)
+
+
+def test_two_roots_are_one_graph_counted_once() -> None:
+    truth = []
+
+    def train() -> None:
+        body, one, two = nn.Linear(3, 4), nn.Linear(4, 1), nn.Linear(4, 2)
+        shared = torch.tanh(body(torch.ones(2, 3)))
+        first, second = one(shared).sum(), two(shared).sum()
+        truth.append(recount(first.grad_fn, second.grad_fn))
+        torch.autograd.backward([first, second])
+
+    page = graph_before_backward(train)
+    assert (page.nodes, page.edges) == truth[0]
+    assert page.root == "2 roots"
+    assert sum(row.kind == "parameter" for row in page.rows) == 6
+
+
+def test_a_transform_of_torch_func_runs_a_backward_of_its_own_before_the_loss_s() -> None:
+    truth, pages = [], []
+
+    def train() -> None:
+        w = torch.ones(3, requires_grad=True)
+        value, pull = torch.func.vjp(lambda x: (x * x).sum(), w)
+        (gradient,) = pull(torch.ones(()))
+        loss = value + gradient.sum()
+        truth.append(recount(loss.grad_fn))
+        loss.backward()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.next is not None and stop.next.phase is Phase.BACKWARD:
+            pages.append(await session.request(m.GetGraph(0, count=2000)))
+
+    assert drive(train, visit=visit).error is None
+    inner, outer = pages
+    assert (inner.nodes, inner.edges) == (3, 3)  # sum, x * x with two edges to x, and x
+    assert (outer.nodes, outer.edges) == truth[0]
 
 
 def test_the_tree_of_a_toy_in_backward_order() -> None:

@@ -291,6 +291,16 @@ async def test_what_is_watched_is_switched_and_told() -> None:
         assert replace(await told(m.SetWatching, 5), id=0) == m.SetWatching(0, stacks=False)
 
 
+async def test_what_is_wished_when_the_script_has_just_gone_on_is_done_at_its_next_stop() -> None:
+    async with running(stop=FORWARD) as driver:
+        driver.app.resume_script(m.Action.NEXT)
+        driver.app.graph.watch("grads", on=True)  # asked for before the screen shows that it has gone on
+        await driver.stopped_at(FORWARD + 1)
+        assert replace(await driver.session.agent.told(m.SetWatching), id=0) == m.SetWatching(0, gradients=True)
+        await driver.until(lambda: driver.view.watching and driver.view.watching.gradients, "the panes know it")
+        assert "watch: the script has gone on: from its next stop on" in driver.notices()
+
+
 async def test_watching_needs_a_stop() -> None:
     async with running(Script(runs_on=True), stop=FORWARD) as driver:
         await driver.press("c")

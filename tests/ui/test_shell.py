@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_session import DEADLINE, FakeSession, Script, ends_with
+from textual import events
 from textual.pilot import Pilot
 
 from stepdbg.client.session import Exited
@@ -431,3 +432,16 @@ async def test_clicking_the_rail_gives_it_the_keys() -> None:
     async with running() as driver:
         await driver.pilot.click(RailPane, offset=(12, 0))
         await driver.until(lambda: driver.app.main.current == RailPane.NUMBER, "the rail is current")
+
+
+async def test_a_focus_that_is_told_late_does_not_bring_its_pane_back() -> None:
+    async with running(size=NARROW) as driver:
+        await driver.press("2")
+        main = driver.app.main
+        await driver.until(lambda: main.focused is not None and main.current == "2", "the parameters are on screen")
+        late = events.DescendantFocus(main.focused)
+        driver.app.focus_pane("1")
+        main.on_descendant_focus(late)
+        assert main.current == "1"
+        await driver.until(lambda: main.focused in main.pane("1").walk_children(), "the graph has the keys")
+        assert main.current == "1"

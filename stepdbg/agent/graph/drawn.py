@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from stepdbg.agent.graph import rows, sections
+from stepdbg.agent.graph import modules, rows, sections
 from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, OP, REFERENCE, Layout
 from stepdbg.agent.graph.record import Fact, GraphRecord
 from stepdbg.agent.graph.shelf import Entry
@@ -74,6 +74,7 @@ class Drawn:
             standing = record.standing.marks.get(leaf.key, ()) if record.standing else ()
             marks = tuple(dict.fromkeys((*standing, *(("shared",) if leaf.uses > 1 or leaf.shared else ()))))
         place = fact.place if kind != REFERENCE else None
+        seq = self._seq(node)
         words = self._words(kind, of, leaf is not None, fact)
         return GraphRow(
             index=index,
@@ -84,7 +85,7 @@ class Drawn:
             shape=leaf.shape if leaf else fact.shape,
             nodes=layout.nodes(index),
             rows_below=layout.below[index],
-            seq=record.seq_of.get(node) if kind != LOSS and leaf is None else self._root_seq(kind),
+            seq=seq if kind != LOSS and leaf is None else self._root_seq(kind),
             nbytes=self._bytes(index, kind),
             dtype=leaf.dtype if leaf else fact.dtype,
             level=level,
@@ -95,7 +96,7 @@ class Drawn:
             function=place[2] if place else "",
             refers_to=layout.row_of.get(of) if kind == REFERENCE else None,
             lit=bool(self._lit is not None and self._lit[index if kind != REFERENCE else layout.row_of.get(of, 0)]),
-            flow=record.leaf_flows.get(leaf.key) if leaf else record.flows.get(record.seq_of.get(node, -1)),
+            flow=record.leaf_flows.get(leaf.key) if leaf else record.flows.get(-1 if seq is None else seq),
             parameters=self._parameters(index, kind, leaf.name if leaf else ""),
             unfolds=self._unfolds(index, kind, level),
         )
@@ -104,7 +105,11 @@ class Drawn:
         return self._layout.newest[of] if kind == MODULE else self._record.roots[0] if kind == LOSS else -1
 
     def _root_seq(self, kind: int) -> int | None:
-        return self._record.seq_of.get(self._record.roots[0]) if kind == LOSS and self._record.roots else None
+        return self._seq(self._record.roots[0]) if kind == LOSS and self._record.roots else None
+
+    def _seq(self, node: int) -> int | None:
+        """The number of an inner node."""
+        return self._record.seq_of[node] if node >= 0 and node not in self._record.leaf_of else None
 
     @staticmethod
     def _kind(kind: int, leaf: str | None) -> str:
@@ -116,7 +121,8 @@ class Drawn:
         if kind == LOSS:
             return self._record.detail or self._record.root_op
         if kind == MODULE:
-            return " · ".join(part for part in self._layout.calls[of][1:] if part)
+            _, kind_of, own = self._layout.calls[of]
+            return " · ".join(part for part in (kind_of, modules.ops(self._record, own)) if part)
         if kind == REFERENCE:
             return "" if is_leaf else f"#{self._record.seq_of[of]}"
         if kind == OP and "custom" in fact.marks:

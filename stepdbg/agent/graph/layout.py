@@ -24,8 +24,8 @@ class Layout:
     """Whether the row is a module's own node, which level 1 does not show; empty: none is."""
     row_of: dict[int, int] = field(default_factory=dict)
     """Number of a node → index of the row that it is drawn at."""
-    calls: list[tuple[str, str, str]] = field(default_factory=list)
-    """Path, class and ops in short of each module call."""
+    calls: list[tuple[str, str, list[range]]] = field(default_factory=list)
+    """Path and class of each module call, and its own nodes: runs of places among all, the oldest first."""
     newest: list[int] = field(default_factory=list)
     """For each module call: number of the newest node inside, which made its output."""
 

@@ -7,41 +7,49 @@ D. D. Sleator and R. E. Tarjan, "A data structure for dynamic trees", 1983).
 
 from __future__ import annotations
 
+from array import array
+from itertools import compress
+
+import torch
+from torch import Tensor
+
 from stepdbg.agent.graph.layout import LEAF, LOSS, OP, REFERENCE, Layout
 from stepdbg.agent.graph.record import GraphRecord
 
-LEAVES_FIRST = 2**64
-"""What leaves are sorted by: backward adds to them before it goes on."""
-
 
 def lay_out(record: GraphRecord) -> Layout:
-    """The rows. About 1.5 µs a node."""
-    drawn_below = _spanning_tree(record)
-    sizes = _sizes(record, drawn_below)
+    """The rows. About 1 µs a node."""
+    drawn_below, follows, falls = _spanning_tree(record)
+    sizes = _sizes(record, drawn_below, falls)
     layout = Layout()
     layout.add(LOSS, 0, 0, -1)
-    kinds, ofs, depths, parents = layout.kind, layout.of, layout.depth, layout.parent
-    row_of, leaf_of, seq_of = layout.row_of, record.leaf_of, record.seq_of
-    ends, starts, add = record.ends, record.starts, layout.add
+    ofs, depths, parents = layout.of, layout.depth, layout.parent
+    leaf_of, seq_of, ends, starts = record.leaf_of, record.seq_of, record.ends, record.starts
+    references: list[int] = []
     waiting = [(root, 0 if len(record.roots) == 1 else 1, 0) for root in reversed(record.roots)]
+    row = 0
     while waiting:
         node, depth, parent = waiting.pop()
-        row_of[node] = row = len(ofs)
-        kinds.append(LEAF if node in leaf_of else OP)
-        ofs.append(node)
-        depths.append(depth)
-        parents.append(parent)
+        while True:
+            row += 1
+            ofs.append(node)
+            depths.append(depth)
+            parents.append(parent)
+            following = follows[node]
+            if following < 0:
+                break
+            node, parent = following, row
         below = ends[starts[node] : starts[node + 1]]
-        if len(below) == 1:
-            if drawn_below[below[0]] == node:
-                waiting.append((below[0], depth, row))
-            else:
-                add(REFERENCE, below[0], depth + 1, row)
+        if not below:
             continue
-        heavy, light = -1, []
-        for child in dict.fromkeys(below):
+        here, heavy, light = row, -1, []
+        for child in dict.fromkeys(below) if len(below) > 1 else below:
             if drawn_below[child] != node:
-                add(REFERENCE, child, depth + 1, row)
+                row += 1
+                references.append(row)
+                ofs.append(child)
+                depths.append(depth + 1)
+                parents.append(here)
             elif heavy < 0 or sizes[child] > sizes[heavy]:
                 if heavy >= 0:
                     light.append(heavy)
@@ -49,32 +57,66 @@ def lay_out(record: GraphRecord) -> Layout:
             else:
                 light.append(child)
         if heavy >= 0:
-            waiting.append((heavy, depth, row))
+            waiting.append((heavy, depth, here))
         if len(light) > 1:
-            light.sort(key=lambda child: seq_of.get(child, LEAVES_FIRST))
-        waiting.extend((child, depth + 1, row) for child in light)
+            light.sort(key=seq_of.__getitem__)  # leaves last of all: backward adds to them before it goes on
+        waiting.extend([(child, depth + 1, here) for child in light])
+    kinds = layout.kind = bytearray((OP,)) * len(ofs)
+    kinds[0] = LOSS
+    for row in references:
+        kinds[row] = REFERENCE
+    drawn = kinds.translate(_DRAWN)
+    layout.row_of = dict(zip(compress(ofs, drawn), compress(range(len(ofs)), drawn), strict=True))
+    for leaf in leaf_of:
+        kinds[layout.row_of[leaf]] = LEAF
     return layout.finish()
 
 
-def _spanning_tree(record: GraphRecord) -> list[int]:
-    """By node: which one it is drawn below. For an inner node the last to run before it, for a leaf the first."""
-    drawn_below = [-1] * record.count
-    ends, starts, leaf_of = record.ends, record.starts, record.leaf_of
-    for node in record.order:
-        for end in ends[starts[node] : starts[node + 1]]:
-            if drawn_below[end] < 0 or end not in leaf_of:
-                drawn_below[end] = node
-    for root in record.roots:
-        drawn_below[root] = -1
-    return drawn_below
+_DRAWN = bytes(int(kind == OP) for kind in range(256))
 
 
-def _sizes(record: GraphRecord, drawn_below: list[int]) -> list[int]:
+def _spanning_tree(record: GraphRecord) -> tuple[list[int], list[int], bool]:
+    """By node: which one it is drawn below (-1: it is a root), and which one continues it, where it leads to just one
+    that is drawn below it (-1: to none or several). And whether nodes come after those that they are drawn below.
+
+    For an inner node it is the last to run before it, for a leaf the first.
+    """
+    count, order = record.count, _numbers(record.order)
+    starts, ends = _numbers(record.starts), _numbers(record.ends)
+    place = torch.full((count,), -1, dtype=torch.int64, device="cpu")
+    place[order] = torch.arange(len(order), device="cpu")
+    from_places = torch.repeat_interleave(place, starts.diff())
+    above = torch.full((count,), -1, dtype=torch.int64, device="cpu")
+    above.scatter_reduce_(0, ends, from_places, "amax")
+    leaves = _numbers(list(record.leaf_of))
+    first = torch.full((count,), count, dtype=torch.int64, device="cpu")
+    first.scatter_reduce_(0, ends, from_places, "amin")
+    above[leaves] = torch.where(first[leaves] < count, first[leaves], -1)
+    above[_numbers(record.roots)] = -1
+    falls = bool((above < place)[order].all())
+    drawn_below = torch.where(above >= 0, order[above], above) if len(order) else above
+    follows = torch.full((count,), -1, dtype=torch.int64, device="cpu")
+    single = torch.nonzero(starts.diff() == 1).flatten()
+    child = ends[starts[single]]
+    follows[single] = torch.where(drawn_below[child] == single, child, -1)
+    return drawn_below.tolist(), follows.tolist(), falls
+
+
+def _numbers(values: list[int]) -> Tensor:
+    # Through an array it takes a third of the time that a tensor of a list does.
+    return (
+        torch.frombuffer(array("q", values), dtype=torch.int64)
+        if values
+        else torch.empty(0, dtype=torch.int64, device="cpu")
+    )
+
+
+def _sizes(record: GraphRecord, drawn_below: list[int], falls: bool) -> list[int]:
     """Inner nodes at and below each in the tree; leaves weigh nothing against them."""
     sizes = [1] * record.count
     for leaf in record.leaf_of:
         sizes[leaf] = 0
-    for node in _bottom_up(record, drawn_below):
+    for node in reversed(record.order) if falls else _bottom_up(record, drawn_below):
         above = drawn_below[node]
         if above >= 0:
             sizes[above] += sizes[node]
@@ -82,16 +124,11 @@ def _sizes(record: GraphRecord, drawn_below: list[int]) -> list[int]:
 
 
 def _bottom_up(record: GraphRecord, drawn_below: list[int]) -> list[int]:
-    """Inner nodes, each before the one that it is drawn below."""
-    order = record.order
-    place = [0] * record.count
-    for at, node in enumerate(order):
-        place[node] = at
-    if all(drawn_below[node] < 0 or place[drawn_below[node]] < at for at, node in enumerate(order)):
-        return order[::-1]
-    # Numbers that do not fall: several threads, or nodes made anew by writing in place.
+    """Inner nodes, each before the one that it is drawn below, where numbers do not fall: several threads, or nodes
+    made anew by writing in place.
+    """
     children: dict[int, list[int]] = {}
-    for node in order:
+    for node in record.order:
         children.setdefault(drawn_below[node], []).append(node)
     found = list(record.roots)
     for node in found:  # grows while it is gone through

@@ -5,8 +5,11 @@ from __future__ import annotations
 import weakref
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import methodcaller
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +19,8 @@ from stepdbg.agent.naming import Names
 from stepdbg.protocol.graph import Flow, Reach
 
 Span = tuple[int, int, int]
+
+SEQUENCE_NUMBER = methodcaller("_sequence_nr")
 
 
 @dataclass
@@ -72,7 +77,7 @@ class GraphRecord:
             named[kind] = kind.__name__
             if is_leaf_class(kind):
                 leaf_kinds.add(kind)
-        self.ops: list[str] = [named[kind] for kind in kinds]
+        self.ops: list[str] = list(map(named.__getitem__, kinds))
         """Name of each node's class; of those that torch has no class for, what the node calls itself."""
         if "CppFunction" in named.values():
             self.ops = [n.name() if op == "CppFunction" else op for n, op in zip(nodes, self.ops, strict=True)]
@@ -81,12 +86,17 @@ class GraphRecord:
         """Number of a node → the leaf that it is."""
         self.leaves: dict[int, Leaf] = {}
         self._find_leaves(nodes, kinds, leaf_kinds, names)
-        inner = [i for i in range(self.count) if i not in self.leaf_of] if self.leaf_of else list(range(self.count))
-        self.seq_of: dict[int, int] = {i: nodes[i]._sequence_nr() for i in inner}
+        numbers = list(map(SEQUENCE_NUMBER, nodes))
+        is_inner = bytearray(b"\1") * self.count
+        for leaf in self.leaf_of:
+            is_inner[leaf] = 0
+        inner = list(compress(range(self.count), is_inner))
+        self.seq_of: list[int] = numbers
+        """By node: its sequence number; of a leaf one above all others, as torch gives it."""
         # Where numbers are equal (a node made anew by an in-place write) the one found first ran last.
-        self.order: list[int] = sorted(inner, key=self.seq_of.__getitem__, reverse=True)
+        self.order: list[int] = sorted(inner, key=numbers.__getitem__, reverse=True)
         """Inner nodes, newest first: the order in which backward runs them, where nothing else decides."""
-        self.seqs: list[int] = [self.seq_of[i] for i in reversed(self.order)]
+        self.seqs: list[int] = list(map(numbers.__getitem__, reversed(self.order)))
         oldest = self.seqs[0] if self.seqs else 0
         self.spans = [span for span in spans if span[1] > oldest]
         paths = names.paths
@@ -112,7 +122,7 @@ class GraphRecord:
         if not leaf_kinds:
             return
         parameters = names.by_id()
-        for i in [i for i, kind in enumerate(kinds) if kind in leaf_kinds]:
+        for i in compress(range(self.count), map(leaf_kinds.__contains__, kinds)):
             variable = variable_of(nodes[i])
             if variable is None:
                 continue
@@ -122,9 +132,9 @@ class GraphRecord:
             leaf = Leaf(key, known.name if known else "", tuple(variable.shape), dtype)
             leaf.shared = bool(known and known.aliases)
             self.leaf_of[i] = self.leaves[key] = leaf
-        leaves = self.leaf_of.keys()
-        for end in [end for end in self.ends if end in leaves]:
-            self.leaf_of[end].uses += 1
+        uses = Counter(compress(self.ends, map(self.leaf_of.__contains__, self.ends)))
+        for end, count in uses.items():
+            self.leaf_of[end].uses += count
 
     def covers(self, first: int, last: int) -> bool:
         """Whether there is an inner node with first <= sequence number < last."""

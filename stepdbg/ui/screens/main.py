@@ -181,6 +181,8 @@ class MainScreen(Screen[None]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane that holds the focus is the current one."""
+        if event.widget is not self.focused:
+            return  # told late: the focus has moved on, and with it `current`
         for node in event.widget.ancestors_with_self:
             if isinstance(node, Pane):
                 self.current = node.NUMBER
