@@ -16,7 +16,6 @@ from stepdbg.ui.screens.chain import ChainScreen
 if TYPE_CHECKING:
     from stepdbg.ui.app import StepdbgApp
 
-GONE = "the script has gone on, or ended"
 FIRST = 100
 """Steps asked for at first."""
 
@@ -28,6 +27,8 @@ class ChainCommands:
         self._app = app
         self._ask = ask
         self._answered = answered
+        self._late: bool | None = None
+        """Whether to watch, as was wished when the script had gone on: done at its next stop."""
 
     def explain_backward(self, name: str) -> None:
         """Show how the backward comes to that parameter; empty: to the selected one, or the first there is."""
@@ -41,8 +42,11 @@ class ChainCommands:
 
     def stopped(self) -> None:
         """The script is held anew: what the screen shows is asked for again."""
-        screen = self._screen()
-        if screen is not None:
+        screen, late = self._screen(), self._late
+        self._late = None
+        if screen is not None and late is not None:
+            self.watch(on=late)
+        elif screen is not None:
             first, last = screen.table.window
             self.fetch(max(0, first - FIRST // 2), max(last - first, 0) + FIRST)
 
@@ -92,7 +96,8 @@ class ChainCommands:
         except RequestError as error:
             screen.fail(str(error))
         except SessionClosedError:
-            self._app.notify(f"watch: {GONE}", severity="warning", markup=False)
+            self._late = on
+            self._app.notify("watch: the script has gone on: from its next stop on", severity="warning", markup=False)
         else:
             self._answered(query, watching)
             await self._fetch(0, FIRST, watched=True)

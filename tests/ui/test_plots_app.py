@@ -7,6 +7,7 @@ import math
 import pytest
 import real_runs
 import torch
+from fake_session import Script
 from test_contrast import LEAST, contrast, drawn, hard_to_read
 from test_shell import NARROW, Driver, running
 
@@ -249,6 +250,19 @@ async def test_the_chain_to_the_selected_parameter(size: tuple[int, int]) -> Non
         assert "a unwatch" in text
         await driver.press("escape")
         await driver.until(lambda: driver.app.screen is driver.app.main, "it is closed")
+
+
+async def test_what_is_wished_while_it_runs_is_done_at_the_next_stop() -> None:
+    async with running(Script(runs_on=True), size=NARROW, stop=4) as driver:
+        await driver.press("E")
+        await chain_open(driver)
+        await driver.press("c")
+        await driver.until(lambda: driver.view.status is Status.RUNNING, "it runs")
+        await driver.press("a")
+        await driver.until(lambda: driver.notices(), "it is told that this is too late")
+        assert not asked(driver, m.SetWatching)
+        await driver.press("p")
+        assert (await driver.session.agent.told(m.SetWatching)).chain == "net.0.weight"
 
 
 async def test_tab_shows_the_other_path_and_y_copies() -> None:
