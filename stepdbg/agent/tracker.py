@@ -140,10 +140,10 @@ class Tracker:
         local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
             control.boundary(active, frame)
+            if phase is _STEP and self.trends.on:
+                self.trends.step_begins(self, control, active)
             if phase is _BACKWARD:
                 self._watch(control, active, args, kwargs)
-            elif phase is _STEP and self.trends.on:
-                self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
             self._reopen(local)
