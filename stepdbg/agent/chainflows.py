@@ -21,7 +21,7 @@ from stepdbg.agent import tensors
 from stepdbg.agent.dynamo import step_over
 from stepdbg.agent.flows import Backward, Hooks, flow_of
 from stepdbg.agent.graph import chain
-from stepdbg.agent.graph.walk import Walk
+from stepdbg.agent.graph.walk import Walk, is_leaf_class
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.chain import Way
 from stepdbg.protocol.graph import Flow
@@ -75,7 +75,8 @@ class ChainFlows:
         if wish is None or parameter is None:
             return
         walk = Walk(roots)
-        target = next((i for i, node in enumerate(walk.nodes) if getattr(node, "variable", None) is parameter), None)
+        leaves = (i for i, node in enumerate(walk.nodes) if is_leaf_class(type(node)))
+        target = next((i for i in leaves if walk.nodes[i].variable is parameter), None)
         if target is None:
             return
         above = chain.above(walk.starts, walk.ends, target)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 2_000
 """Steps kept until they are asked for, at most; older ones are forgotten first."""
 
-NO_STEP = "no optimizer step has run yet since you opened the plots: n or i runs one"
+NO_STEP = "no optimizer step has been stepped through since you opened the plots"
 NO_PARAMETERS = "this optimizer does not tell its parameters"
 NO_GRADIENT = "the last step's parameters had no gradient"
 NO_BEFORE = "values before a step are not kept"

@@ -16,7 +16,6 @@ from stepdbg.ui.screens.chain import ChainScreen
 if TYPE_CHECKING:
     from stepdbg.ui.app import StepdbgApp
 
-GONE = "the script has gone on, or ended"
 FIRST = 100
 """Steps asked for at first."""
 
@@ -28,6 +27,8 @@ class ChainCommands:
         self._app = app
         self._ask = ask
         self._answered = answered
+        self._late: bool | None = None
+        """Whether to watch, as was wished when the script had gone on: done at its next stop."""
 
     def explain_backward(self, name: str) -> None:
         """Show how the backward comes to that parameter; empty: to the selected one, or the first there is."""
@@ -37,17 +38,15 @@ class ChainCommands:
             screen.dismiss()
         screen = ChainScreen(name, Way.SHORTEST, self)
         self._app.push_screen(screen)
-        view = self._app.view
-        watching = view.watching if view is not None else None
-        if watching is not None and watching.gradients and name:
-            self.watch(on=True)  # its nodes as well, from the next backward on
-        else:
-            self.fetch(0, FIRST)
+        self.fetch(0, FIRST)
 
     def stopped(self) -> None:
         """The script is held anew: what the screen shows is asked for again."""
-        screen = self._screen()
-        if screen is not None:
+        screen, late = self._screen(), self._late
+        self._late = None
+        if screen is not None and late is not None:
+            self.watch(on=late)
+        elif screen is not None:
             first, last = screen.table.window
             self.fetch(max(0, first - FIRST // 2), max(last - first, 0) + FIRST)
 
@@ -68,10 +67,7 @@ class ChainCommands:
             return
         screen.way = Way.LONGEST if screen.way is Way.SHORTEST else Way.SHORTEST
         screen.table.go_to(0)
-        if screen.page is not None and screen.page.watched:
-            self.watch(on=True)
-        else:
-            self.fetch(0, FIRST)
+        self.fetch(0, FIRST)
 
     def watch(self, *, on: bool) -> None:
         """Note the gradients along it from the next backward on, or none any more."""
@@ -100,12 +96,14 @@ class ChainCommands:
         except RequestError as error:
             screen.fail(str(error))
         except SessionClosedError:
-            self._app.notify(f"watch: {GONE}", severity="warning", markup=False)
+            self._late = on
+            self._app.notify("watch: the script has gone on: from its next stop on", severity="warning", markup=False)
         else:
             self._answered(query, watching)
-            await self._fetch(0, FIRST)
+            await self._fetch(0, FIRST, watched=True)
 
-    async def _fetch(self, offset: int, count: int) -> None:
+    async def _fetch(self, offset: int, count: int, *, watched: bool = False) -> None:
+        """`watched`: whether it has just been switched, so not by itself."""
         screen = self._screen()
         if screen is None:
             return
@@ -119,3 +117,10 @@ class ChainCommands:
         else:
             if screen.is_attached and page.way is screen.way:
                 screen.show(page, self._state())
+                if page.total and not (watched or page.watched) and self._gradients_are_watched:
+                    await self._watch(True)  # the nodes of this chain as well, from the next backward on
+
+    @property
+    def _gradients_are_watched(self) -> bool:
+        watching = self._app.view.watching if self._app.view is not None else None
+        return watching is not None and watching.gradients

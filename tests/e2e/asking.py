@@ -21,6 +21,7 @@ from stepdbg.errors import SessionClosedError
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.chain import Way
 from stepdbg.protocol.compare import Side, SideKind
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
 from stepdbg.protocol.parameters import Arrangement
@@ -116,6 +117,7 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     queries += [m.GetSource(0, frame.file) for frame in stop.stack[:2]]
     if stop.number > 1:
         queries.append(m.GetDiff(0, Side(SideKind.STOP, -1), Side(SideKind.NOW)))
+    queries.append(m.GetTrends(0))
     for query in queries:
         await _one(session, query, stop, asked)
     parameters = asked.parameters.get(stop.number)
@@ -123,6 +125,11 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
         await _one(session, m.GetValues(0, row.name), stop, asked)
         await _one(session, m.GetExplanation(0, row.name), stop, asked)
         await _one(session, m.GetExplanation(0, row.name, tells="did"), stop, asked)
+        await _one(session, m.GetChain(0, row.name, _turn(tuple(Way), stop.number)), stop, asked)
+    if parameters and parameters.rows:  # another chain at each stop, watched at the next backward, mostly
+        name, way = _turn(parameters.rows, stop.number).name, _turn(tuple(Way), stop.number)
+        query = m.SetWatching(0, gradients=stop.number % 4 > 0, chain=name, way=way)
+        await _one(session, query, stop, asked)
     await _ask_values(session, stop, asked)
     graph = asked.graphs.get(stop.number)
     if graph is not None and graph.recorded_at is not None:

@@ -7,6 +7,7 @@ import math
 import pytest
 import real_runs
 import torch
+from fake_session import Script
 from test_contrast import LEAST, contrast, drawn, hard_to_read
 from test_shell import NARROW, Driver, running
 
@@ -251,6 +252,19 @@ async def test_the_chain_to_the_selected_parameter(size: tuple[int, int]) -> Non
         await driver.until(lambda: driver.app.screen is driver.app.main, "it is closed")
 
 
+async def test_what_is_wished_while_it_runs_is_done_at_the_next_stop() -> None:
+    async with running(Script(runs_on=True), size=NARROW, stop=4) as driver:
+        await driver.press("E")
+        await chain_open(driver)
+        await driver.press("c")
+        await driver.until(lambda: driver.view.status is Status.RUNNING, "it runs")
+        await driver.press("a")
+        await driver.until(lambda: driver.notices(), "it is told that this is too late")
+        assert not asked(driver, m.SetWatching)
+        await driver.press("p")
+        assert (await driver.session.agent.told(m.SetWatching)).chain == "net.0.weight"
+
+
 async def test_tab_shows_the_other_path_and_y_copies() -> None:
     async with running(size=LARGE, stop=5) as driver:
         await driver.press("colon", *"backward net.0.weight", "enter")
@@ -306,6 +320,25 @@ async def test_the_plots_of_a_real_run_are_its_numbers_and_a_restart_overlays_th
         assert len(list(driver.app.plots.plots.curves("loss"))) == 2
         await driver.settled()
         assert "▲ run 2 (now) optimiser" in screen_text(driver)
+
+
+async def test_while_gradients_are_watched_the_chain_on_screen_is_too() -> None:
+    async with real_runs.running("two_nets", size=NARROW) as driver:
+        await driver.step_until(lambda stop: stop.next is not None and stop.next.phase is Phase.BACKWARD, "a backward")
+        driver.app.graph.watch("grads", on=True)
+        await driver.settled()
+        await driver.press("E")  # nothing is selected: the first parameter there is
+        screen = await chain_open(driver)
+        for way in (Way.SHORTEST, Way.LONGEST):
+            await driver.until(lambda: screen.page is not None and screen.page.watched, "it is watched")
+            await driver.settled()
+            assert [(query.chain, query.way) for query in driver.told(m.SetWatching)][-1] == ("net.0.weight", way)
+            await driver.press("tab")
+            await driver.until(lambda way=way: screen.page is not None and screen.page.way is not way, "the other way")
+        await driver.press("a")
+        await driver.until(lambda: screen.page is not None and not screen.page.watched, "it is not watched any more")
+        await driver.settled()
+        assert driver.told(m.SetWatching)[-1].gradients is False
 
 
 async def test_the_chain_of_a_real_backward() -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stepdbg.client.series import Point, merged
+from stepdbg.client.series import Point
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille character: four rows of two."""
@@ -71,17 +71,13 @@ Grid = list[list[Cell]]
 
 def frame_of(curves: Sequence[Sequence[Point]], first: float, last: float, *, log: bool = False) -> Frame | None:
     """The frame that shows every value of these iterations, with a little room; None where there is none to show."""
-    lows: list[float] = []
-    highs: list[float] = []
-    for points in curves:
-        for point in visible(points, first, last):
-            for value, ends in ((point.low, lows), (point.high, highs)):
-                if value is not None and (value > 0 or not log):
-                    ends.append(math.log10(value) if log else value)
+    shown = [visible(points, first, last) for points in curves]
+    lows = [p.low for points in shown for p in points if p.low is not None]
+    highs = [p.high for points in shown for p in points if p.high is not None]
+    if log:  # the lower end of a merged point may not be on that scale at all
+        lows, highs = ([math.log10(value) for value in ends if value > 0] for ends in (lows, highs))
     if not highs:
-        nothing_finite = any(True for points in curves for _ in visible(points, first, last))
-        return Frame(first, last, 0.0, 1.0) if nothing_finite and not log else None
-    # On a logarithmic scale the lower end of a merged point may not be on it at all.
+        return Frame(first, last, 0.0, 1.0) if any(shown) and not log else None
     low, high = min([*lows, *highs]), max(highs)
     low, high = _with_room(low, high, 0.1 if log else max(abs(low), abs(high)) * FLAT)
     return Frame(first, last, low, high, log)
@@ -100,10 +96,7 @@ def _with_room(low: float, high: float, least: float) -> tuple[float, float]:
 def visible(points: Sequence[Point], first: float, last: float) -> Sequence[Point]:
     """Those of these iterations."""
     start = bisect_left(points, first, key=lambda point: point.last)
-    end = start
-    while end < len(points) and points[end].first <= last:
-        end += 1
-    return points[start:end]
+    return points[start : bisect_right(points, last, key=lambda point: point.first)]
 
 
 def draw(curves: Sequence[Sequence[Point]], markers: Sequence[str], frame: Frame, width: int, height: int) -> Grid:
@@ -124,17 +117,17 @@ class _Pen:
 
     def draw(self, points: Sequence[Point], marker: str) -> None:
         frame = self._frame
-        shown = list(visible(points, frame.first, frame.last))
+        shown = visible(points, frame.first, frame.last)
         if not shown:
             return
-        # The lines that come in from the left and go out on the right.
+        # With the lines that come in from the left and go out on the right.
         start = bisect_left(points, frame.first, key=lambda point: point.last)
-        around = list(points[max(0, start - 1) : start + len(shown) + 1])
-        around = self._by_column(around) if len(around) > 4 * self._width else around
-        for at, point in enumerate(around):
-            self._bar(point)
-            if at and point.joined:
-                self._join(around[at - 1], point)
+        before: _Stroke | None = None
+        for stroke in self._strokes(points[max(0, start - 1) : start + len(shown) + 1]):
+            self._bar(stroke)
+            if before is not None and stroke.joined:
+                self._join(before, stroke)
+            before = stroke
         for (column, row), bits in self._bits.items():
             self._grid[row][column] = Cell(chr(BRAILLE + bits), self._line)
         self._mark(shown, marker)
@@ -142,17 +135,22 @@ class _Pen:
             if point.nonfinite:
                 self._grid[0][self._column(point.last)] = Cell(NOT_FINITE, self._line)
 
-    def _by_column(self, points: Sequence[Point]) -> list[Point]:
-        """Points that share a column of dots as one."""
-        result: list[Point] = []
-        before = -1
+    def _strokes(self, points: Sequence[Point]) -> list[_Stroke]:
+        """Points that share a column of dots are one: there may be many more of them than columns."""
+        result: list[_Stroke] = []
+        first, scale = self._frame.first, self._frame.x(self._frame.first + 1, 2 * self._width - 1)
+        middle = self._frame.last <= first
         for point in points:
-            column = int(self._dot_x(point.last))
-            if result and column == before and (point.joined or (point.coarse and result[-1].coarse)):
-                result[-1] = merged(result[-1], point)
+            x = self._dot_x(point.last) if middle else (point.last - first) * scale
+            stroke = result[-1] if result else None
+            if stroke is not None and int(x) == int(stroke.x) and (point.joined or (point.coarse and stroke.coarse)):
+                if point.low is not None and (stroke.low is None or point.low < stroke.low):
+                    stroke.low = point.low
+                if point.high is not None and (stroke.high is None or point.high > stroke.high):
+                    stroke.high = point.high
+                stroke.value = point.value
             else:
-                result.append(point)
-            before = column
+                result.append(_Stroke(x, point.low, point.high, point.value, point.value, point.joined, point.coarse))
         return result
 
     def _mark(self, points: Sequence[Point], marker: str) -> None:
@@ -188,30 +186,42 @@ class _Pen:
             at = x // 2, y // 4
             self._bits[at] = self._bits.get(at, 0) | DOTS[y % 4][x % 2]
 
-    def _bar(self, point: Point) -> None:
+    def _bar(self, stroke: _Stroke) -> None:
         """From the least to the greatest value: a dot where there is one only."""
-        if not self._frame.first <= point.last <= self._frame.last:
+        if not 0 <= stroke.x <= 2 * self._width - 1:
             return
-        ends = [y for v in (point.low, point.high) if v is not None and (y := self._dot_y(v)) is not None]
+        ends = [y for v in (stroke.low, stroke.high) if v is not None and (y := self._dot_y(v)) is not None]
         for y in range(min(ends, default=0), max(ends, default=-1) + 1):
-            self._dot(int(self._dot_x(point.last)), y)
+            self._dot(int(stroke.x), y)
 
-    def _join(self, a: Point, b: Point) -> None:
+    def _join(self, a: _Stroke, b: _Stroke) -> None:
         frame, top = self._frame, 4 * self._height - 1
-        if not (math.isfinite(a.value) and math.isfinite(b.value)):
+        if not (math.isfinite(a.value) and math.isfinite(b.begins)):
             return
-        up_a, up_b = frame.up(a.value), frame.up(b.value)
+        up_a, up_b = frame.up(a.value), frame.up(b.begins)
         if up_a is None or up_b is None:
             return
-        x0, x1 = self._dot_x(a.last), self._dot_x(b.last)
         y0, y1 = (1 - up_a) * top, (1 - up_b) * top
-        left, right = max(int(x0), 0), min(int(x1), 2 * self._width - 1)
-        for x in range(left, right + 1):
-            ends = [y0 + (y1 - y0) * min(max((at - x0) / (x1 - x0), 0), 1) if x1 > x0 else y for at, y in
-                    ((x - 0.5, y0), (x + 0.5, y1))]  # fmt: skip
-            low, high = max(min(ends), 0), min(max(ends), top)
-            for y in range(round(low), round(high) + 1):
+        slope = (y1 - y0) / (b.x - a.x) if b.x > a.x else 0.0
+        for x in range(max(int(a.x), 0), min(int(b.x), 2 * self._width - 1) + 1):
+            # Over the width of a dot, but not beyond the ends of the line.
+            left, right = (min(max(at, a.x), b.x) for at in (x - 0.5, x + 0.5))
+            ends = (y0 + slope * (left - a.x), y0 + slope * (right - a.x)) if b.x > a.x else (y0, y1)
+            for y in range(round(max(min(ends), 0)), round(min(max(ends), top)) + 1):
                 self._dot(x, y)
+
+
+@dataclass
+class _Stroke:
+    """What is drawn in one column of dots: a bar, and what the lines at both sides lead to."""
+
+    x: float
+    low: float | None
+    high: float | None
+    begins: float
+    value: float
+    joined: bool
+    coarse: bool
 
 
 def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:

@@ -169,7 +169,7 @@ class PlotView(Widget, can_focus=False):
             run, name, curve = curves[number]
             what = f"run {run.number}{' (now)' if run is self._plots.now else ''} {name}".rstrip()
             spans += [(f" {MARKERS[number % len(MARKERS)]} ", self._role(number, curves)), (what, "")]
-            if any(point.coarse for point in curve.points[-1:]):
+            if any(point.coarse for point in curve.points):
                 spans.append((" · dots: read while running free", "muted"))
             spans.append(("  ", ""))
         return spans

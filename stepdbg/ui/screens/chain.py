@@ -22,6 +22,14 @@ from stepdbg.ui.widgets.line_table import Column, LineTable
 WATCH = "press a to watch gradients: numbers come with the next backward"
 COMING = "numbers come with the next backward"
 
+CHAIN_HELP = """\
+The nodes on one path from the loss to a parameter, in the order in which backward runs them: |g| in is the gradient
+that flows into a node (of its output, summed over all paths that join there), |g| out what it alone hands on to the
+next node of the path. `a` has them noted at the next backward, `tab` shows the longest path instead of the shortest (of
+equally long ones it is the one that takes the first edge where they part), `y` copies the table. The last line tells
+what AccumulateGrad made of `.grad`.
+"""
+
 KEYS = ("escape close", "a {watch}", "tab other path", "y copy", "↑ ↓ move", "n i c p run on")
 
 
@@ -212,7 +220,9 @@ class ChainScreen(ModalScreen[None]):
         there = page is not None and not page.note
         rows = page.total if page is not None else 0
         others = 8  # title, two sentences of up to three lines each, keys
-        self.query_one(Vertical).styles.height = max(min(rows + 3, self.size.height - others), 4)
+        box = self.query_one(Vertical)
+        box.display = bool(there)
+        box.styles.height = max(min(rows + 3, self.size.height - others), 4)
         self.table.show(self._steps, rows)
         self.query_one("#chain-whose", Static).update(Content(whose(page) if page and there else self._sentence))
         self.query_one("#chain-added", Static).update(Content(added(page) if page and there else ""))

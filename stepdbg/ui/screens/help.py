@@ -16,7 +16,9 @@ from textual.widgets import Markdown, Static
 from stepdbg.commands import COMMANDS, Command
 from stepdbg.ui.header import HEADER_HELP
 from stepdbg.ui.panes.pane import Pane
+from stepdbg.ui.plots.screen import PLOTS_HELP
 from stepdbg.ui.prompt import PromptBar
+from stepdbg.ui.screens.chain import CHAIN_HELP
 
 
 def key_names(command: Command, keymap: Mapping[str, str]) -> list[str]:
@@ -34,6 +36,7 @@ def help_text(panes: Iterable[type[Pane]], keymap: Mapping[str, str]) -> str:
     parts.append(PromptBar.HELP)
     for pane in sorted(panes, key=lambda pane: pane.NUMBER):
         parts += [f"## {pane.NUMBER} {pane.TITLE}", pane.HELP or ""]
+    parts += ["## Plots (T)", PLOTS_HELP, "## Explained backward (E)", CHAIN_HELP]
     return "\n\n".join(parts)
 
 
