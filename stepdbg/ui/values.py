@@ -114,7 +114,7 @@ class ValuesCommands:
         if word in PLACES:
             which = SIDES[side.strip() or "value"]
             query = SeekElement(0, pane.subject, word, pane.look.slice(pane.subject), which)
-            self._app.run_worker(self._seek(query), group="values", exclusive=True)
+            self._app.run_worker(self._seek(query), group="seeking", exclusive=True)
             return
         try:
             index = read_index(place, shape)
