@@ -75,7 +75,7 @@ class Control:
         self._report: Remembered | None = None
         self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
-        tracker.before.limit = settings.previous_bytes
+        tracker.before.limit = settings.previous_bytes // 2
         tracker.free = settings.stop_at == "never"
 
     def _clock(self) -> float:
@@ -220,6 +220,7 @@ class Control:
                 self._pause = False
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
+                report.keep_at_most(self._settings.previous_bytes // 2)
                 report.keep_at_most(getattr(self._settings, "previous_bytes", 2 * snapshots.LIMIT) // 2)
                 report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 with quiet():

@@ -88,8 +88,7 @@ class TrendNotes:
         began = perf_counter()
         with quiet():
             closure = tracker.sequence_number() != active.first_node
-            before = getattr(tracker, "before", None)
-            self.after_step(noted, optimizer, before, closure=closure, label=control.watch.grad_label)
+            self.after_step(noted, optimizer, tracker.before, closure=closure, label=control.watch.grad_label)
         control.held += perf_counter() - began
 
     def before_step(self, optimizer: Any, iteration: int, segment: int, label: str) -> Noted:

@@ -28,7 +28,7 @@ class StepCommands:
         """Show what the step does to that element; without a name, to the selected one."""
         app, view = self._app, self._app.view
         if not name:
-            name, index = app.selected, tuple(getattr(app, "element", ())) or None
+            name, index = app.selected, app.element or None
         if view is None or not view.live:
             app.push_screen(ExplainScreen(name, index))
         else:

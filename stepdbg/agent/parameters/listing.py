@@ -50,7 +50,7 @@ class Parameters:
         self._graphs = graphs
         self._after = after
         self._passes = tracker.passes
-        self.readings = Readings(getattr(tracker, "before", None))
+        self.readings = Readings(tracker.before)
         self.facts = Facts(names, self.readings, before, tracker.passes, tracker.loop.backwards)
         self._maker = rows.Maker(names, self.facts, before, after, grad_label)
         self._parameters = entries.parameters(names)

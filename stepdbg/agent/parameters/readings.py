@@ -108,8 +108,8 @@ class Readings:
             self._norms[_key(tensor)] = norm
 
     def _read_stats(self, batch: list[Tensor]) -> None:
-        for tensor, found in zip(batch, statistics_of_many(batch), strict=True):
-            self._stats[_key(tensor)] = found
+        for tensor, stats in zip(batch, tensors.statistics_of_many(batch), strict=True):
+            self._stats[_key(tensor)] = None if stats.note else stats, stats.note
 
     def _read_deltas(self, batch: list[Tensor]) -> None:
         assert self._before is not None
@@ -137,22 +137,6 @@ class Readings:
     def why_no_delta(self, tensor: Tensor) -> str:
         """Why it is not known."""
         return self._before.why_not(tensor) if self._before is not None else ""
-
-
-def statistics_of_many(batch: Sequence[Tensor]) -> list[tuple[TensorStats | None, str]]:
-    """Statistics of each, without histograms, and why there are none."""
-    found: list[tuple[TensorStats | None, str]] = []
-    for tensor in batch:
-        plain, note = tensors.readable(tensor)
-        if plain is None:
-            found.append((None, note))
-            continue
-        try:
-            found.append((tensors.statistics(plain), note))
-        except (RuntimeError, NotImplementedError, TypeError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            found.append((None, f"no statistics: {lines[0]}"))
-    return found
 
 
 def total_norm(norms: Sequence[float | None]) -> float | None:

@@ -141,12 +141,10 @@ class Values:
 
     def _previous(self, tensor: Tensor) -> tuple[Tensor | None, str]:
         """The value before the optimizer's last step, and since when; or None and why there is none."""
-        before: Any = getattr(self._tracker, "before", None)
-        if before is None:
-            return None, "previous values are not recorded"
-        value: Tensor | None = before.value_of(tensor)
+        before = self._tracker.before
+        value = before.value_of(tensor)
         if value is None:
-            return None, str(before.why_not(tensor)) or "not recorded"
+            return None, before.why_not(tensor) or "not recorded"
         iteration = before.iteration
         return value, f"before the step of iteration {iteration:,}" if iteration is not None else "before the last step"
 
