@@ -29,6 +29,8 @@ class Tensors:
     tensors: Mapping[str, Source]
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Name → why its values are not known."""
+    owners: Mapping[str, int] = field(default_factory=dict)
+    """Name → id of the script's tensor whose values they are, where that lives."""
     single: bool = False
     """Whether it is one parameter, to be compared with whatever one the other side is."""
 
@@ -73,9 +75,16 @@ def pairs(a: Side, b: Side, known: Known) -> Pairs:
 
 
 def _paired(a: Tensors, b: Tensors, note: str = "") -> Pairs:
-    """By equal names, in A's order, then what only B has."""
-    both = [(name, name, tensor, b.tensors.get(name)) for name, tensor in a.tensors.items()]
-    only_b = [(name, name, None, tensor) for name, tensor in b.tensors.items() if name not in a.tensors]
+    """By equal names, else as values of the same tensor: inside a function it goes by that function's variables. In
+    A's order, then what only B has.
+    """
+    left = {b.owners[name]: name for name in b.tensors if name not in a.tensors and name in b.owners}
+    both: list[Pair] = []
+    for name, tensor in a.tensors.items():
+        other = name if name in b.tensors else left.pop(a.owners.get(name, 0), name)
+        both.append((name, other, tensor, b.tensors.get(other)))
+    taken = {other for _, other, _, _ in both}
+    only_b: list[Pair] = [(name, name, None, tensor) for name, tensor in b.tensors.items() if name not in taken]
     return Pairs(a, b, (*both, *only_b), note)
 
 
@@ -98,7 +107,9 @@ def _side(side: Side, known: Known) -> Tensors:
 
 
 def _now(known: Known) -> Tensors:
-    return Tensors(SideKind.NOW, f"stop {known.stop}, now", {p.name: p.tensor for p in known.names.parameters})
+    named = {p.name: p.tensor for p in known.names.parameters}
+    owners = {name: id(tensor) for name, tensor in named.items()}
+    return Tensors(SideKind.NOW, f"stop {known.stop}, now", named, owners=owners)
 
 
 def _at_stop(number: int, known: Known) -> Tensors:
@@ -114,7 +125,8 @@ def _at_stop(number: int, known: Known) -> Tensors:
             return replace(_now(known), title=f"stop {wanted}")
         raise NotThereError(why)
     values = {name: kept.copy for name, kept in snapshot.values.items()}
-    return Tensors(SideKind.STOP, f"stop {wanted} (iteration {snapshot.iteration})", values, snapshot.left_out)
+    owners = {name: id(kept.original) for name, kept in snapshot.values.items() if kept.original is not None}
+    return Tensors(SideKind.STOP, f"stop {wanted} (iteration {snapshot.iteration})", values, snapshot.left_out, owners)
 
 
 def _named(name: str, known: Known) -> Tensors:
@@ -154,11 +166,11 @@ def _within(side: Tensors, name: Side, known: Known) -> Tensors:
     named = _named(name.name, known)
     prefix = "" if named.single else f"{pointing.plain(name.name)}."
     plain = {pointing.plain(full): full for full in side.tensors}
-    chosen = {key: side.tensors[plain[f"{prefix}{key}"]] for key in named.tensors if f"{prefix}{key}" in plain}
-    if named.single:
-        own = next(iter(named.tensors))
-        full = plain.get(pointing.plain(own))
-        chosen = {own: side.tensors[full]} if full is not None else {}
+    of = {owner: full for full, owner in side.owners.items()}
+    found = {
+        key: of.get(id(tensor), plain.get(pointing.plain(f"{prefix}{key}"))) for key, tensor in named.tensors.items()
+    }
+    chosen = {key: side.tensors[full] for key, full in found.items() if full is not None}
     if not chosen:
         why = next((why for full, why in side.left_out.items() if pointing.plain(full).startswith(prefix)), "")
         raise NotThereError(f"{side.title}: nothing is recorded of {name.name}" + (f", {why}" if why else ""))
