@@ -181,6 +181,27 @@ def test_a_parameter_is_the_same_under_the_names_of_every_function() -> None:
     assert [(row.name, row.state) for row in one.rows] == [("model.bias", "differs")]
 
 
+def test_one_name_for_two_networks_is_not_taken_for_one_network() -> None:
+    def forward(model: nn.Module) -> None:
+        model(X)
+
+    def train() -> None:
+        nets = nn.Linear(4, 1), nn.Linear(4, 1)
+        forward(nets[0])
+        forward(nets[1])
+        nets[0].weight = nn.Parameter(torch.zeros(1, 4))
+        forward(nets[1])
+
+    same, replaced = asked(train, 3, "1 2", "2")
+    assert {(row.name, row.other_name, row.state) for row in same.rows} == {
+        ("model.weight", "nets[0].weight", "equal"),
+        ("model.bias", "nets[0].bias", "equal"),
+        ("nets[1].weight", "model.weight", "equal"),
+        ("nets[1].bias", "model.bias", "equal"),
+    }
+    assert (replaced.equal, replaced.differ) == (3, 1)
+
+
 def test_what_is_not_recorded_is_said_so() -> None:
     lines = (
         "-8",

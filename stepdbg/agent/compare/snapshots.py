@@ -47,13 +47,9 @@ class Kept:
         self.nbytes = self.copy.numel() * self.copy.element_size()
         self.stops = 0
         """Snapshots that have it."""
-        self._ref = weakref.ref(tensor)
+        self.ref = weakref.ref(tensor)
+        """To the tensor that it is a copy of. One and the same for all copies of it, also when the tensor is gone."""
         self._version = version_of(tensor)
-
-    @property
-    def original(self) -> Tensor | None:
-        """The tensor that it is a copy of, as long as that lives."""
-        return self._ref()
 
     def still_is(self, tensor: Tensor, plain: Tensor) -> bool:
         """Whether the tensor has these values now, to the last bit."""
@@ -126,10 +122,10 @@ class Snapshots:
     ) -> None:
         changed: list[tuple[str, Tensor, Tensor]] = []
         # By the tensor, not by its name: inside a function it goes by that function's variables.
-        known = {id(kept.original): kept for kept in before.values()}
+        known = {id(kept.ref): kept for kept in before.values()}
         for name, tensor, plain in readable:
-            kept = known.get(id(tensor))
-            if kept is not None and kept.original is tensor and kept.still_is(tensor, plain):
+            kept = known.get(id(weakref.ref(tensor)))
+            if kept is not None and kept.ref() is tensor and kept.still_is(tensor, plain):
                 kept.stops += 1
                 snapshot.values[name] = kept
             else:
