@@ -143,6 +143,65 @@ def test_two_stops_are_compared_by_their_numbers_and_one_with_one_name() -> None
     assert present.differ == 0
 
 
+def test_a_parameter_is_the_same_under_the_names_of_every_function() -> None:
+    def forward(model: nn.Module) -> torch.Tensor:
+        return model(X)
+
+    def train() -> None:
+        net, net2 = nn.Linear(4, 1), nn.Linear(4, 1)
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+        optimiser.zero_grad()  # stop 1: net
+        forward(net).square().mean().backward()  # stop 2: model; stop 3: net
+        optimiser.step()  # stop 4: net
+        forward(net)  # stop 5: model
+        net2(X)
+
+    def held(kept: Snapshots) -> int:
+        return len({id(k) for s in kept._all for k in s.values.values()})
+
+    seen: list[int] = []
+    original = Snapshots.take
+
+    def take(self: Snapshots, *rest: Any) -> None:
+        original(self, *rest)
+        seen.append(held(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Snapshots, "take", take)
+        back, across, module, one = asked(train, 5, "-1", "2 4", "model -4", "model.bias 1")
+    assert seen[:4] == [4, 4, 4, 4], "the same values are kept once"
+    assert {(row.name, row.other_name): row.state for row in back.rows} == {
+        ("net.weight", "model.weight"): "differs",
+        ("net.bias", "model.bias"): "differs",
+        ("net2.weight", ""): "equal",
+        ("net2.bias", ""): "equal",
+    }
+    assert {row.state for row in across.rows} == {"equal"}
+    assert {(row.name, row.state) for row in module.rows} == {("weight", "differs"), ("bias", "differs")}
+    assert [(row.name, row.state) for row in one.rows] == [("model.bias", "differs")]
+
+
+def test_one_name_for_two_networks_is_not_taken_for_one_network() -> None:
+    def forward(model: nn.Module) -> None:
+        model(X)
+
+    def train() -> None:
+        nets = nn.Linear(4, 1), nn.Linear(4, 1)
+        forward(nets[0])
+        forward(nets[1])
+        nets[0].weight = nn.Parameter(torch.zeros(1, 4))
+        forward(nets[1])
+
+    same, replaced = asked(train, 3, "1 2", "2")
+    assert {(row.name, row.other_name, row.state) for row in same.rows} == {
+        ("model.weight", "nets[0].weight", "equal"),
+        ("model.bias", "nets[0].bias", "equal"),
+        ("nets[1].weight", "model.weight", "equal"),
+        ("nets[1].bias", "model.bias", "equal"),
+    }
+    assert (replaced.equal, replaced.differ) == (3, 1)
+
+
 def test_what_is_not_recorded_is_said_so() -> None:
     lines = (
         "-8",

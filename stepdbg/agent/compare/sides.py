@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,6 +30,8 @@ class Tensors:
     tensors: Mapping[str, Source]
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Name → why its values are not known."""
+    owners: Mapping[str, weakref.ref[Tensor]] = field(default_factory=dict)
+    """Name → the script's tensor whose values they are. References to one tensor are one object."""
     single: bool = False
     """Whether it is one parameter, to be compared with whatever one the other side is."""
 
@@ -73,9 +76,19 @@ def pairs(a: Side, b: Side, known: Known) -> Pairs:
 
 
 def _paired(a: Tensors, b: Tensors, note: str = "") -> Pairs:
-    """By equal names, in A's order, then what only B has."""
-    both = [(name, name, tensor, b.tensors.get(name)) for name, tensor in a.tensors.items()]
-    only_b = [(name, name, None, tensor) for name, tensor in b.tensors.items() if name not in a.tensors]
+    """As values of the same tensor, where both are of the script's: inside a function it goes by that function's
+    variables, and so may another. Else by equal names. In A's order, then what only B has.
+    """
+    of = {id(owner): name for name, owner in b.owners.items()}
+    same = {name: of[id(owner)] for name, owner in a.owners.items() if id(owner) in of}
+    matched = set(same.values())
+    both: list[Pair] = []
+    for name, tensor in a.tensors.items():
+        other = same.get(name, name)
+        there = b.tensors.get(other) if name in same or other not in matched else None
+        both.append((name, other, tensor, there))
+    taken = {other for _, other, _, there in both if there is not None}
+    only_b: list[Pair] = [(name, name, None, tensor) for name, tensor in b.tensors.items() if name not in taken]
     return Pairs(a, b, (*both, *only_b), note)
 
 
@@ -98,7 +111,9 @@ def _side(side: Side, known: Known) -> Tensors:
 
 
 def _now(known: Known) -> Tensors:
-    return Tensors(SideKind.NOW, f"stop {known.stop}, now", {p.name: p.tensor for p in known.names.parameters})
+    named = {p.name: p.tensor for p in known.names.parameters}
+    owners = {name: weakref.ref(tensor) for name, tensor in named.items()}
+    return Tensors(SideKind.NOW, f"stop {known.stop}, now", named, owners=owners)
 
 
 def _at_stop(number: int, known: Known) -> Tensors:
@@ -114,7 +129,8 @@ def _at_stop(number: int, known: Known) -> Tensors:
             return replace(_now(known), title=f"stop {wanted}")
         raise NotThereError(why)
     values = {name: kept.copy for name, kept in snapshot.values.items()}
-    return Tensors(SideKind.STOP, f"stop {wanted} (iteration {snapshot.iteration})", values, snapshot.left_out)
+    owners = {name: kept.ref for name, kept in snapshot.values.items()}
+    return Tensors(SideKind.STOP, f"stop {wanted} (iteration {snapshot.iteration})", values, snapshot.left_out, owners)
 
 
 def _named(name: str, known: Known) -> Tensors:
@@ -154,11 +170,10 @@ def _within(side: Tensors, name: Side, known: Known) -> Tensors:
     named = _named(name.name, known)
     prefix = "" if named.single else f"{pointing.plain(name.name)}."
     plain = {pointing.plain(full): full for full in side.tensors}
-    chosen = {key: side.tensors[plain[f"{prefix}{key}"]] for key in named.tensors if f"{prefix}{key}" in plain}
-    if named.single:
-        own = next(iter(named.tensors))
-        full = plain.get(pointing.plain(own))
-        chosen = {own: side.tensors[full]} if full is not None else {}
+    of = {id(owner): full for full, owner in side.owners.items()}
+    own = {key: weakref.ref(tensor) for key, tensor in named.tensors.items() if isinstance(tensor, Tensor)}
+    found = {key: of.get(id(ref), plain.get(pointing.plain(f"{prefix}{key}"))) for key, ref in own.items()}
+    chosen = {key: side.tensors[full] for key, full in found.items() if full is not None}
     if not chosen:
         why = next((why for full, why in side.left_out.items() if pointing.plain(full).startswith(prefix)), "")
         raise NotThereError(f"{side.title}: nothing is recorded of {name.name}" + (f", {why}" if why else ""))

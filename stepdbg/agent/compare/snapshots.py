@@ -47,12 +47,9 @@ class Kept:
         self.nbytes = self.copy.numel() * self.copy.element_size()
         self.stops = 0
         """Snapshots that have it."""
-        self._ref = weakref.ref(tensor)
+        self.ref = weakref.ref(tensor)
+        """To the tensor that it is a copy of. One and the same for all copies of it, also when the tensor is gone."""
         self._version = version_of(tensor)
-
-    def is_of(self, tensor: Tensor) -> bool:
-        """Whether it is a copy of this very tensor, as it was at some time."""
-        return self._ref() is tensor
 
     def still_is(self, tensor: Tensor, plain: Tensor) -> bool:
         """Whether the tensor has these values now, to the last bit."""
@@ -124,9 +121,11 @@ class Snapshots:
         self, snapshot: Snapshot, readable: Sequence[tuple[str, Tensor, Tensor]], before: dict[str, Kept]
     ) -> None:
         changed: list[tuple[str, Tensor, Tensor]] = []
+        # By the tensor, not by its name: inside a function it goes by that function's variables.
+        known = {id(kept.ref): kept for kept in before.values()}
         for name, tensor, plain in readable:
-            kept = before.get(name)
-            if kept is not None and kept.is_of(tensor) and kept.still_is(tensor, plain):
+            kept = known.get(id(weakref.ref(tensor)))
+            if kept is not None and kept.ref() is tensor and kept.still_is(tensor, plain):
                 kept.stops += 1
                 snapshot.values[name] = kept
             else:
@@ -138,7 +137,7 @@ class Snapshots:
             kept = snapshot.values[name] = Kept(tensor, plain)
             kept.stops = 1
             self.nbytes += kept.nbytes
-        if not changed and len(before) == len(snapshot.values):
+        if not changed and before.keys() == snapshot.values.keys():
             snapshot.values = before
         else:
             self._entries += len(snapshot.values)
