@@ -15,7 +15,6 @@ from typing import Any
 
 from stepdbg.agent import frames
 from stepdbg.agent.channel import Channel, ChannelClosedError
-from stepdbg.agent.compare import snapshots
 from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.losswatch import LossWatch, number_of
 from stepdbg.agent.quiet import quiet
@@ -221,7 +220,6 @@ class Control:
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
                 report.keep_at_most(self._settings.previous_bytes // 2)
-                report.keep_at_most(getattr(self._settings, "previous_bytes", 2 * snapshots.LIMIT) // 2)
                 report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 with quiet():
                     record = self._record(reason, active, report, exception)
