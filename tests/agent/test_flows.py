@@ -472,3 +472,10 @@ def test_torch_func_is_left_alone() -> None:
     assert run.result == bare
     assert not any(backward.flows for backward in run.backwards)
     assert {backward.note for backward in run.backwards} <= {flows_module.INSIDE_FUNC}
+
+
+def test_the_norm_of_a_large_gradient_keeps_its_digits() -> None:
+    values = torch.rand(1_000_001, generator=torch.Generator().manual_seed(1)) + 0.5
+    with quiet():
+        norm = flows_module._dense(values)[0]
+    assert norm == pytest.approx(float(values.double().norm()), rel=1e-6)

@@ -18,7 +18,8 @@ from stepdbg.agent.tensors import pieces
 from stepdbg.protocol.records import TensorStats
 from tests.agent.tensor_truth import check, edges_allow, numbers
 
-FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float8_e8m0fnu]
+FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz]
+FLOAT8 += [torch.float8_e8m0fnu] if hasattr(torch, "float8_e8m0fnu") else []
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, *FLOAT8,
     torch.complex32, torch.complex64, torch.complex128,

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from stepdbg.agent import tensors
 from stepdbg.agent.quiet import quiet
+from stepdbg.agent.tensors.cells import EXACT
 from stepdbg.agent.tensors.histogram import SAMPLE
 from stepdbg.agent.tensors.pieces import CHUNK
 
@@ -179,6 +180,17 @@ def test_histograms_count_every_element_or_say_how_many() -> None:
     assert exact.histogram == tuple(int(c) for c in np.histogram(small.double().numpy(), 10)[0])
     assert exact.sampled is None
     assert sampled.sampled == sum(sampled.histogram) < large.numel()
+
+
+@pytest.mark.parametrize(
+    ("numel", "asked", "exact"), [(100_000, False, True), (EXACT + 1, False, False), (EXACT + 1, True, True)]
+)
+def test_what_is_looked_at_has_an_exact_histogram_unless_it_is_large(numel: int, asked: bool, exact: bool) -> None:
+    with quiet():
+        view = tensors.view(torch.rand(numel), row=0, column=0, rows=1, columns=1, bins=8, exact=asked)
+    assert view.stats is not None
+    assert (view.stats.sampled is None) == exact
+    assert (sum(view.stats.histogram) == numel) == exact
 
 
 def test_quiet_leaves_modes_and_tracers_as_they_were() -> None:

@@ -13,6 +13,9 @@ from stepdbg.agent.tensors.summary import statistics
 from stepdbg.agent.work import Work
 from stepdbg.protocol.records import TensorStats, TensorView
 
+EXACT = 1 << 20
+"""Elements up to which the histogram of the one tensor that is looked at is exact: that takes some milliseconds."""
+
 
 def view(
     tensor: Tensor,
@@ -29,12 +32,13 @@ def view(
     """Statistics and a page of cells of any tensor; what is impossible is said in the note. Raises only what
     `work.step` does.
 
-    `known`: the statistics, where they were made before: then only the cells are read. `exact`: see `statistics`.
+    `known`: the statistics, where they were made before: then only the cells are read. `exact`: see `statistics`; up to
+    EXACT elements, the histogram is exact anyway.
     """
     shape = shape_of(tensor) or ()
     page = TensorView(shape, dtype_name(tensor), str(tensor.device), nbytes(tensor), None, 0, 0, 0, 0, ())
     plain, note = readable(tensor)
-    found = known if known is not None else statistics(tensor, bins, exact=exact, work=work)
+    found = known if known is not None else statistics(tensor, bins, exact=exact or _numel(plain) <= EXACT, work=work)
     if found.note:
         return replace(page, note=found.note)
     if plain is None:
@@ -47,6 +51,10 @@ def view(
     except Exception as error:  # whatever a device or a type cannot do is said, not raised
         cells, note = (), note or f"no numbers: {one_line(error)}"
     return replace(page, stats=found, rows=down, columns=across, row=row, column=column, cells=cells, note=note)
+
+
+def _numel(plain: Tensor | None) -> int:
+    return 0 if plain is None else plain.numel()
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:

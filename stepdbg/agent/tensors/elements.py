@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _functorch
-from torch._functorch import pyfunctorch
 
 DENSE_LIMIT = 1 << 28
 """Bytes that a sparse tensor may take as a dense one for its elements to be shown."""
@@ -89,6 +88,8 @@ def outside_transforms() -> Iterator[None]:
     if _functorch.peek_interpreter_stack() is None:
         yield
     else:
+        from torch._functorch import pyfunctorch  # loaded already: the script is in a transform
+
         with pyfunctorch.temporarily_clear_interpreter_stack():
             yield
 
