@@ -2,7 +2,8 @@
 
 usage: parameter_keys.py FILE SCRIPT [ARGUMENTS…]
 
-Writes seconds, by what was done: from keys of the pane to the repaint that shows what they ask for.
+Writes seconds, by what was done: from keys of the pane to the repaint that shows what they ask for, by the clock and of
+processor time in the app.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from graph_keys import TimedApp, is_stopped, painted, quiet, until
 from keys import TimedDriver
@@ -37,23 +38,26 @@ def here(app: TimedApp) -> bool:
     return last > first and all(index in table.rows for index in range(first, last))
 
 
-async def done(app: TimedApp, key: str | Callable[[], None], condition: Callable[[], bool]) -> float:
-    """Press a key, or do what a command does; seconds until the screen has been painted with what is wanted."""
-    began = perf_counter()
+async def done(app: TimedApp, key: str | Callable[[], None], condition: Callable[[], bool]) -> tuple[float, float]:
+    """Press a key, or do what a command does: seconds until the screen has been painted with what is wanted, and those
+    of processor time that the app has worked by then.
+    """
+    began, worked = perf_counter(), process_time()
     if isinstance(key, str):
         app.simulate_key(key)
     else:
         key()
     shown = await painted(began)
     if not condition():
-        await until(condition, f"what {key} asks for", 0.0005)
+        await until(condition, f"what {key} asks for", 0.002)
         shown = await painted(perf_counter() - 0.001)
+    worked = process_time() - worked
     await quiet(0.05)
-    return shown - began
+    return shown - began, worked
 
 
-async def press(app: TimedApp) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+async def press(app: TimedApp) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
     await until(lambda: is_stopped(app), "the first stop")
     app.simulate_key("2")
     await quiet()
@@ -80,13 +84,14 @@ async def press(app: TimedApp) -> dict[str, list[float]]:
 
     async def step() -> None:
         number = app.view.history[-1].stop.number
-        began = perf_counter()
+        began, worked = perf_counter(), process_time()
         app.simulate_key("n")
         await until(lambda: is_stopped(app) and app.view.history[-1].stop.number > number, "the next stop")
         await until(lambda: listing() is not None, "its rows", 0.0005)
         await painted(perf_counter() - 0.002)
         ran = sum(run.seconds or 0.0 for run in app.view.history[-1].stop.just_ran)
-        found.setdefault("to the next stop, less what ran", []).append(perf_counter() - began - ran)
+        seconds = perf_counter() - began - ran
+        found.setdefault("to the next stop, less what ran", []).append((seconds, process_time() - worked))
         await quiet()
 
     while app.view.history[-1].stop.next.phase is not Phase.STEP:
@@ -124,11 +129,11 @@ async def press(app: TimedApp) -> dict[str, list[float]]:
     return found
 
 
-async def main(script: str, arguments: list[str]) -> dict[str, list[float]]:
+async def main(script: str, arguments: list[str]) -> dict[str, list[tuple[float, float]]]:
     launch = Launch(Interpreter(sys.executable, "ours"), script, tuple(arguments))
     app = TimedApp(ProcessSession(launch))
     app.driver_class = TimedDriver
-    measured: list[dict[str, list[float]]] = []
+    measured: list[dict[str, list[tuple[float, float]]]] = []
 
     async def presses() -> None:
         try:

@@ -18,6 +18,7 @@ from stepdbg.agent import tensors
 from stepdbg.agent.parameters import readings
 from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Tracker
+from stepdbg.agent.work import GivenUpError, Work
 from stepdbg.errors import RequestError
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
@@ -748,3 +749,37 @@ def test_odd_tensors_are_rows_in_every_order_and_under_every_filter(tree: bool) 
                 await session.request(m.GetValues(0, f"net.{name}"))
 
     at(Phase.STEP, look, train)  # type: ignore[arg-type]
+
+
+# ── what takes long ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_scan_of_the_whole_model_is_told_and_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "BATCH", 1)
+    told: list[tuple[int, int, str]] = []
+    most = 3
+
+    def step(_work: Work, done: int, total: int = 0, what: str = "nodes") -> None:
+        told.append((done, total, what))
+        if len(told) == most:
+            raise GivenUpError(f"cancelled after {done} {what}")
+
+    read: list[int] = []
+    many = readings.statistics_of_many
+    monkeypatch.setattr(readings, "statistics_of_many", lambda batch: read.append(len(batch)) or many(batch))
+
+    async def look(session: ThreadSession, stop: StopRecord) -> None:
+        await page(columns=())(session, stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(Work, "step", step)
+            with pytest.raises(RequestError, match="cancelled after 3 parameters"):
+                await page(columns=(), sort="std")(session, stop)
+        assert told == [(1, 9, "parameters"), (2, 9, "parameters"), (3, 9, "parameters")]
+        assert sum(read) == most
+        found = await page(columns=("mean",), sort="std")(session, stop)
+        values = [row.stats.std for row in found.rows if row.kind == "parameter" and row.stats is not None]
+        assert len(values) == len(NAMES)
+        assert values == sorted(values)
+        assert sum(read) == len(NAMES)  # what had been read by then was not read again
+
+    at(Phase.STEP, look, Loop())

@@ -177,11 +177,14 @@ async def test_what_has_no_room_is_not_asked_for() -> None:
         await type_command(driver, "columns |w|, |g|, owner, shape, dtype, changed, g.mean, mean")
         shown = table(driver).shown_columns
         assert "g.mean" not in shown
+        missing = [t for t in ("shape", "dtype", "changed", "g.mean", "mean") if t not in shown]
+        assert (pane(driver).border_subtitle or "").endswith(f"no room for {', '.join(missing)}")
         assert not {"mean", "g.mean"} & set(driver.told(m.GetParameters)[-1].arrangement.columns)
         await driver.pilot.resize_terminal(160, 24)
         await driver.settled()
         await driver.until(lambda: "mean" in table(driver).shown_columns, "there is room")
         await driver.settled()
+        assert "no room" not in (pane(driver).border_subtitle or "")
         assert {"mean", "g.mean"} <= set(driver.told(m.GetParameters)[-1].arrangement.columns)
         first = rows(driver)[0]
         assert first.stats is not None

@@ -187,8 +187,9 @@ class LineList(ScrollView, Generic[Row], can_focus=True):
     def validate_cursor(self, cursor: int) -> int:
         return min(max(cursor, 0), max(self.total - 1, 0))
 
-    def watch_cursor(self) -> None:
-        self._strips.clear()
+    def watch_cursor(self, before: int, after: int) -> None:
+        for index in (before, after):  # the other lines stay as they are
+            self._strips.discard((index, self.room))
         y = self.cursor
         self.scroll_to_region(Region(0, y, 1, 1 + self._header_height), animate=False, force=True)
         self.refresh()

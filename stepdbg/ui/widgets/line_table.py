@@ -12,6 +12,8 @@ from stepdbg.ui import format as fmt
 from stepdbg.ui.widgets.line_list import LineList, Row, Span, Spans
 
 GAP = 2
+MOST_CELLS = 1000
+"""Rows whose cells are kept, at most."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,20 @@ class LineTable(LineList[Row]):
         self._natural = [self._at_first(column) for column in self.columns]
         self._widths: list[int | None] = []
         self._laid_out_for: tuple[object, ...] = ()
+        self._cells: dict[int, list[Span]] = {}
+        """By row: its cells as they were measured, until the rows are formatted anew."""
+
+    def redraw(self) -> None:
+        self._cells.clear()
+        super().redraw()
+
+    def _cells_of(self, index: int, row: Row) -> list[Span]:
+        cells = self._cells.get(index)
+        if cells is None:
+            if len(self._cells) >= MOST_CELLS:
+                self._cells.clear()
+            cells = self._cells[index] = [("", ""), *(column.cell(row) for column in self.columns[1:])]
+        return cells
 
     def _at_first(self, column: Column[Row]) -> int:
         return 0 if column.optional else max(fmt.columns(self.header_of(column)), column.least)
@@ -79,8 +95,11 @@ class LineTable(LineList[Row]):
             row = self.rows.get(index)
             if row is None:
                 continue
-            for at, column in enumerate(self.columns if not self.is_sentence(row) else ()):
-                needed = min(fmt.columns(column.cell(row)[0]), column.most) if at else self.name_width(row)
+            if self.is_sentence(row):
+                continue
+            cells = self._cells_of(index, row)
+            for at, column in enumerate(self.columns):
+                needed = min(fmt.columns(cells[at][0]), column.most) if at else self.name_width(row)
                 if needed:
                     self._natural[at] = max(self._natural[at], needed, fmt.columns(self.header_of(column)))
         layout = (self.room, *self._natural)
@@ -126,6 +145,7 @@ class LineTable(LineList[Row]):
         if row is not None and self.is_sentence(row):
             return self.name_spans(index, row, self.room - 1)
         spans: list[Span] = []
+        cells = self._cells_of(index, row) if row is not None else None
         for at, (column, columns) in enumerate(zip(self.columns, self._widths, strict=False)):
             if columns is None:
                 continue
@@ -134,7 +154,7 @@ class LineTable(LineList[Row]):
             elif row is not None:
                 spans.extend(self.name_spans(index, row, columns))
                 continue
-            text, role = (self.header_of(column), "") if row is None else column.cell(row)
+            text, role = (self.header_of(column), "") if cells is None else cells[at]
             text = fmt.head(text, columns)
             spans.append((fmt.pad(text, columns, right=column.right), role))
         return spans

@@ -173,7 +173,13 @@ class ParametersPane(RecordedPane):
             return f"reading: {working.done:,}{of} {working.what} · escape stops it"
         counts = dict(recorded.graph.page.marks) if recorded.graph is not None else {}
         parts = [f"{counts[mark]:,} {mark}" for mark in MARKS if counts.get(mark)]
-        return " · ".join([*parts, *self._why_no_deltas(recorded.parameters)])
+        return " · ".join([*parts, *self._why_no_deltas(recorded.parameters), *self._without_room()])
+
+    def _without_room(self) -> list[str]:
+        """Columns that the user has chosen and cannot see."""
+        possible = self.table.possible_columns
+        missing = [title for title in self.look.columns if title not in possible]
+        return [f"no room for {', '.join(missing)}"] if missing else []
 
     def _why_no_deltas(self, listing: ParameterList | None) -> list[str]:
         """Why no row tells what the last step changed, where one reason holds for all."""
