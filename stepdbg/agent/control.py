@@ -14,12 +14,13 @@ from types import FrameType
 from typing import Any
 
 from stepdbg.agent import frames
+from stepdbg.agent.active import Active
 from stepdbg.agent.channel import Channel, ChannelClosedError
 from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.losswatch import LossWatch, number_of
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.report import Remembered, Report, kind_of
-from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import GivenUpError, NotThereError, Work
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m

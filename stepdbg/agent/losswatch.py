@@ -19,7 +19,8 @@ from stepdbg.agent.loop import Station
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
 
 if TYPE_CHECKING:
-    from stepdbg.agent.tracker import Active, Tracker
+    from stepdbg.agent.active import Active
+    from stepdbg.agent.tracker import Tracker
 
 MAX_OUTPUTS = 32
 """Results of forwards and losses remembered (weakly), at most."""

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent import edits, memory, naming, sources
+from stepdbg.agent.active import Active
 from stepdbg.agent.compare.pages import Diffs
 from stepdbg.agent.compare.sides import Known
 from stepdbg.agent.compare.snapshots import Snapshots
@@ -27,7 +28,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
-from stepdbg.agent.tracker import Active, Tracker
+from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
 from stepdbg.agent.work import Work

@@ -7,7 +7,6 @@ a poll of the socket. Everything else happens in `control` when a stop is due.
 from __future__ import annotations
 
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import get_ident
@@ -15,12 +14,13 @@ from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from stepdbg.agent.calls import Calls, Site
-from stepdbg.agent.flows import Backward, Hooks
-from stepdbg.agent.loop import Loop, Station
+from stepdbg.agent.active import Active, Local
+from stepdbg.agent.calls import Calls
+from stepdbg.agent.flows import Backward
+from stepdbg.agent.loop import Loop
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
-from stepdbg.agent.trends import Noted, TrendNotes
+from stepdbg.agent.trends import TrendNotes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
 
@@ -37,42 +37,11 @@ _LOSS, _STEP, _ZERO_GRAD = Phase.LOSS, Phase.STEP, Phase.ZERO_GRAD
 # Looked up once: reading a member off an Enum class costs more than comparing it.
 
 
-class Active:
-    """One phase being run. Its station holds what it concerns, weakly."""
-
-    skipped = False
-    detail = ""
-    grad = True
-    seconds: float | None = None
-    started = 0.0
-    held = 0.0
-    hooks: Hooks | None = None
-    noted: Noted | None = None
-    """Of a STEP, while its numbers are wanted."""
-    site: Site | None = None
-    """The user's line it was called from, of FORWARD and LOSS."""
-    first_node = 0
-
-    def __init__(self, phase: Phase, station: Station, skippable: bool) -> None:
-        self.phase = phase
-        self.station = station
-        self.skippable = skippable
-
-
-class _Local(threading.local):
-    """Per thread: the enclosing phases, and whether a phase entered now could be a boundary."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.stack: list[Active] = []
-
-
 class Tracker:
     """The one object that all wrappers of a process share."""
 
     def __init__(self) -> None:
-        self.local = _Local()
+        self.local = Local()
         self.spans: deque[tuple[int, int, int]] = deque(maxlen=MAX_SPANS)
         """Module calls that made graph nodes: first and one-past-last sequence number, id of the module."""
         self.armed = False
@@ -415,7 +384,7 @@ class Tracker:
         self._iteration_began_at = self.sequence_number()
 
     @staticmethod
-    def _reopen(local: _Local) -> None:
+    def _reopen(local: Local) -> None:
         local.closed = bool(local.stack) and not local.stack[-1].station.transparent
 
     def _in_engine_thread(self) -> bool:

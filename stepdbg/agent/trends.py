@@ -22,8 +22,9 @@ from stepdbg.protocol.records import MOST_RATES
 from stepdbg.protocol.trends import StepTrend, Trends
 
 if TYPE_CHECKING:
+    from stepdbg.agent.active import Active
     from stepdbg.agent.control import Control
-    from stepdbg.agent.tracker import Active, Tracker
+    from stepdbg.agent.tracker import Tracker
 
 MOST_STEPS = 2_000
 """Steps kept until they are asked for, at most; older ones are forgotten first."""

@@ -38,8 +38,7 @@ from stepdbg.ui.messages import (
 )
 from stepdbg.ui.options import UiConfig
 from stepdbg.ui.order import in_order
-from stepdbg.ui.output import OutputPump
-from stepdbg.ui.panes.console import ConsolePane
+from stepdbg.ui.output import ConsoleLink
 from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.parameters import ParameterCommands
@@ -92,9 +91,7 @@ class StepdbgApp(App[Exited | None]):
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
-        self._output = OutputPump(self._feed_console)
-        self._console_size: tuple[int, int] | None = None
-        self._console_writes = asyncio.Lock()
+        self._console = ConsoleLink(self, lambda: self._session)
         self._follower: Worker[None] | None = None
         self._leaving = False
         self.set_reactive(StepdbgApp.view, View(session.info))
@@ -114,7 +111,7 @@ class StepdbgApp(App[Exited | None]):
         if self.config.theme is not None:
             self.switch_theme(self.config.theme)
         self.set_keymap(self.config.keymap)
-        self.run_worker(self._output.run(), name="output")
+        self.run_worker(self._console.output.run(), name="output")
 
     def on_ready(self) -> None:
         """The panes are there to show what happens: start the script."""
@@ -157,11 +154,10 @@ class StepdbgApp(App[Exited | None]):
         except StepdbgError as error:
             self.exit(None, return_code=2, message=str(error))
             return
-        if self._console_size is not None:
-            session.resize_console(*self._console_size)
+        self._console.started()
         async for event in session.events():
             if isinstance(event, Output):
-                self._output.push(event.data)
+                self._console.output.push(event.data)
             else:
                 self._take(event)
             # A queue that is never empty never gives way: keys and painting must have their turn.
@@ -183,11 +179,6 @@ class StepdbgApp(App[Exited | None]):
             if not wishes:
                 self._state.show()
             self.chains.stopped()
-
-    def _feed_console(self, data: bytes) -> None:
-        console = self.main.query_one(ConsolePane)
-        console.feed(data)
-        console.input.password = self._session.hides_input()
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """Tell warnings as they come; keys that cannot be used now are greyed out."""
@@ -255,20 +246,11 @@ class StepdbgApp(App[Exited | None]):
 
     @on(ConsoleInput)
     def _console_input(self, event: ConsoleInput) -> None:
-        self.run_worker(self._write_console(event.data), group="console")
-
-    async def _write_console(self, data: bytes) -> None:
-        # The lock hands out turns in the order asked for, so lines arrive as they were typed.
-        async with self._console_writes:
-            try:
-                await self._session.write_console(data)
-            except SessionClosedError as error:
-                self.notify(str(error), severity="warning", markup=False)
+        self._console.write(event.data)
 
     @on(ConsoleResized)
     def _console_resized(self, event: ConsoleResized) -> None:
-        self._console_size = (event.columns, event.rows)
-        self._session.resize_console(event.columns, event.rows)
+        self._console.resize(event.columns, event.rows)
 
     @on(PromptBar.CommandEntered)
     def _command_entered(self, event: PromptBar.CommandEntered) -> None:
@@ -350,7 +332,7 @@ class StepdbgApp(App[Exited | None]):
             self.exit(self._session.exited, return_code=2, message=str(error))
             return
         if session.info.has_console:
-            self._output.push(b"\r\n--- restarted ---\r\n")
+            self._console.output.push(b"\r\n--- restarted ---\r\n")
         self._follow(session)
 
     def quit_debugger(self) -> None:

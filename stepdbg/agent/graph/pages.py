@@ -29,9 +29,6 @@ MAX_ROWS = 2000
 AT_ONCE = 2_000
 """Nodes of a graph of which everything is read when it is walked: so that later stops can show it whole."""
 
-MOST_NAMES = 40
-"""Names of a path, at most: those in the middle are left out."""
-
 
 class Graphs:
     """Graphs as they are at one stop."""
@@ -125,12 +122,7 @@ class Graphs:
         while index >= 0:
             names.append(drawn.name(index))
             index = layout.parent[index]
-        names.reverse()
-        left_out = max(0, len(names) - MOST_NAMES)
-        if left_out:
-            half = MOST_NAMES // 2
-            names = [*names[:half], f"… {left_out} more …", *names[-half:]]
-        return GraphPath(tuple(names), left_out)
+        return rows.path(names[::-1])
 
     def chain(self, query: m.GetChain, work: Work | None) -> ChainPage:
         """The chain of nodes to one parameter, in the graph asked for or the newest that reaches it."""

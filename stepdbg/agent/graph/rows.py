@@ -7,7 +7,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, Layout
-from stepdbg.protocol.graph import Lens
+from stepdbg.protocol.graph import GraphPath, Lens
+
+MOST_NAMES = 40
+"""Names of a path, at most."""
 
 SHAPE = re.compile(r"[(\[]?\s*\d+(\s*[,x×]\s*\d+)*\s*,?\s*[)\]]?")
 """How a shape is typed: (32, 1), 32x1, 32×1, (6,)."""
@@ -28,6 +31,15 @@ def visible(layout: Layout, lens: Lens) -> Sequence[int]:
         shown.append(position)
         position += 1 if level_of(position, levels, base) else 1 + below[position]
     return shown
+
+
+def path(names: list[str]) -> GraphPath:
+    """A path of these names, the root first; of a long one those in the middle are left out."""
+    left_out = max(0, len(names) - MOST_NAMES)
+    if left_out:
+        half = MOST_NAMES // 2
+        names = [*names[:half], f"… {left_out} more …", *names[-half:]]
+    return GraphPath(tuple(names), left_out)
 
 
 def level_of(index: int, levels: dict[int, int], base: int) -> int:
