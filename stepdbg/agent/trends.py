@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from stepdbg.agent import tensors
+from stepdbg.agent.optim.before import Before
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.records import MOST_RATES
 from stepdbg.protocol.trends import StepTrend, Trends
@@ -32,7 +33,6 @@ MOST_STEPS = 2_000
 NO_STEP = "no optimizer step has been stepped through since you opened the plots"
 NO_PARAMETERS = "this optimizer does not tell its parameters"
 NO_GRADIENT = "the last step's parameters had no gradient"
-NO_BEFORE = "values before a step are not kept"
 UNREADABLE = "cannot be read"
 
 
@@ -103,8 +103,8 @@ class TrendNotes:
         name, kind = self._name_of(optimizer), type(optimizer).__name__
         return Noted(weakref.ref(optimizer), kind, name, replace(trend, value_norm=value), why)
 
-    def after_step(self, noted: Noted, optimizer: Any, before: Any, *, closure: bool, label: str) -> None:
-        """It has run. `before`: the values it started from (`agent.optim.before`); None: nobody keeps them.
+    def after_step(self, noted: Noted, optimizer: Any, before: Before, *, closure: bool, label: str) -> None:
+        """It has run. `before`: the values it started from.
 
         `closure`: backwards ran inside it, so its gradients are those that are there now. Call inside `quiet()`.
         """
@@ -200,15 +200,13 @@ def _together(norms: Iterable[tensors.Norm]) -> tuple[float | None, int, str]:
     return total, nonfinite, ""
 
 
-def _update(parameters: Iterable[Tensor], before: Any) -> tuple[float | None, str]:
+def _update(parameters: Iterable[Tensor], before: Before) -> tuple[float | None, str]:
     """2-norm of what a step added to all of them, and why that is not known."""
-    if before is None:
-        return None, NO_BEFORE
     total = 0.0
     for parameter in parameters:
         delta = before.delta_norm(parameter)
         if delta is None:
-            return None, str(before.why_not(parameter))
+            return None, before.why_not(parameter)
         total = math.hypot(total, delta)
     return total, ""
 

@@ -568,7 +568,8 @@ def test_complex_and_mixed_types() -> None:
     assert new.ratio == math.inf
 
 
-def test_a_long_comparison_can_be_cancelled_and_says_how_far_it_is() -> None:
+def test_a_long_comparison_can_be_cancelled_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepdbg.agent.work.WORKING_EVERY", 0.0)
     told: list[m.Working] = []
 
     def train() -> None:

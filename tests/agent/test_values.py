@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from stepdbg import custom_phase
 from stepdbg.agent.values.seek import MOST, as_python, seek
 from stepdbg.agent.values.sides import Side
 from stepdbg.agent.work import NotThereError
@@ -24,7 +23,6 @@ from stepdbg.protocol.records import SIDES, Phase, StopRecord, TensorView, Value
 from stepdbg.protocol.slices import against, read_slice
 
 from .conftest import drive
-from .watched_runs import tracker
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 SMALL = [torch.float8_e4m3fn, torch.float8_e5m2]
@@ -262,38 +260,19 @@ def test_a_large_tensor_is_copied_in_part() -> None:
 Ask = Callable[[ThreadSession], Awaitable[Any]]
 
 
-class FakeBefore:
-    """Stands in for what keeps previous values."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Tensor] = {}
-        self.iteration: int | None = 1
-
-    def value_of(self, tensor: Tensor) -> Tensor | None:
-        return self.kept.get(id(tensor))
-
-    def why_not(self, tensor: Tensor) -> str:
-        return "no step yet"
-
-
 def train() -> None:
     net = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
     for _ in range(2):
         optimizer.zero_grad()
         net(torch.ones(2, 4)).sum().backward()
-        kept = getattr(custom_phase.observer, "before", None)
-        if isinstance(kept, FakeBefore):
-            kept.kept.update({id(p): p.detach().clone() for p in net.parameters()})
         optimizer.step()
 
 
-def at_stop(number: int, ask: Ask, run: Callable[[], Any] = train, before: Any = None) -> Any:
+def at_stop(number: int, ask: Ask, run: Callable[[], Any] = train) -> Any:
     answers: list[Any] = []
 
     async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
-        if stop.number == 1 and before is not None:
-            tracker().before = before  # type: ignore[attr-defined]
         if stop.number == number:
             answers.append(await ask(session))
         return None
@@ -305,12 +284,10 @@ def at_stop(number: int, ask: Ask, run: Callable[[], Any] = train, before: Any =
 
 
 def test_previous_value_and_difference() -> None:
-    before = FakeBefore()
-
     async def ask(session: ThreadSession) -> ValuesRecord:
         return await session.request(m.GetValues(0, "net.weight", sides=SIDES))
 
-    record = at_stop(5, ask, before=before)  # before zero_grad of the second iteration, after a step
+    record = at_stop(5, ask)  # before zero_grad of the second iteration, after a step
     assert record.previous_note == "before the step of iteration 1"
     value, previous = (read_back(v, torch.float32) for v in (record.value, record.previous))
     assert read_back(record.difference, torch.float32).equal(value - previous)
@@ -319,14 +296,10 @@ def test_previous_value_and_difference() -> None:
 
 
 def test_why_there_is_no_previous_value() -> None:
-    class Nothing(FakeBefore):
-        def value_of(self, tensor: Tensor) -> None:
-            return None
-
     async def ask(session: ThreadSession) -> ValuesRecord:
         return await session.request(m.GetValues(0, "net.weight", sides=("value", "previous", "difference")))
 
-    record = at_stop(2, ask, before=Nothing())
+    record = at_stop(2, ask)
     assert (record.previous, record.difference, record.grad) == (None, None, None)
     assert record.previous_note == "no step yet"
 
