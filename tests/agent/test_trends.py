@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stepdbg.agent.trends import NO_BEFORE, NO_GRADIENT, NO_STEP
+from stepdbg.agent.trends import NO_GRADIENT, NO_STEP
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import MOST_RATES, Phase, StopRecord
@@ -81,7 +81,7 @@ def test_each_step_tells_the_norms_that_it_was_given() -> None:
         (s.number, s.iteration, s.grad_norm) for s in found
     ]
     assert (answers[0].note, answers[-1].note) == (NO_STEP, "")
-    assert {answer.why_no_ratio for answer in answers} == {NO_STEP, NO_BEFORE}
+    assert {answer.why_no_ratio for answer in answers} == {NO_STEP, ""}
 
 
 def test_nothing_is_noted_before_it_is_asked_for() -> None:

@@ -260,21 +260,11 @@ async def test_sides(script: Path, size: tuple[int, int]) -> None:
 
 
 async def test_previous_and_difference_where_they_are_recorded(script: Path) -> None:
-    """With a stand-in for what records them: the value before is zero everywhere."""
-
-    class Before:
-        iteration = 1
-
-        def value_of(self, tensor: torch.Tensor) -> torch.Tensor:
-            return torch.zeros_like(tensor)
-
-        def why_not(self, tensor: torch.Tensor) -> str:
-            return ""
-
     async with running(script, size=LARGE) as driver:
         pane = await at_backward(driver)
         tracker: Any = __import__("stepdbg.custom_phase", fromlist=["observer"]).observer
-        tracker.before = Before()
+        # As if a step had been stepped through that began with zeros everywhere.
+        tracker.before.value_of = torch.zeros_like
         await driver.press("d", "z")
         await driver.settled()
         assert pane.body.sides == ("value", "previous", "difference")
