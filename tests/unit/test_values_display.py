@@ -216,6 +216,9 @@ def test_a_summary_has_every_statistic() -> None:
     expected = {"numel": 100, "min": -2, "max": 4, "mean": 0.5, "std": 1.5, "norm": 10, "rms": 10 / math.sqrt(94)}
     expected |= {"nan": 1, "+inf": 2, "−inf": 3}
     assert {name: float(words[0]) for name, words in found.items()} == pytest.approx(expected, rel=1e-3)
+    whole = text(summary("value", view([["0"]], stats=stats(whole_min=-(2**53) - 1, whole_max=2**63 - 1)), 40, 20))
+    found = {line.split()[0]: line.split()[1] for line in whole[1:12]}
+    assert (found["min"], found["max"]) == ("-9,007,199,254,740,993", "9,223,372,036,854,775,807")
     low = text(summary("value", view([["0.0"]], stats=stats()), 60, 6))
     assert len(low) <= 6
     assert all(word in " ".join(low) for word in ("numel", "zeros", "−inf"))

@@ -24,7 +24,10 @@ def marks_of(entry: Entry, recorded: GraphRecord | None) -> tuple[str, ...]:
     """What is special about a parameter, of `protocol.graph.MARKS`."""
     standing = recorded.standing if recorded is not None else None
     if standing is not None:
-        return standing.marks.get(id(entry.tensor), ())
+        marks = standing.marks.get(id(entry.tensor), ())
+        # Freezing and thawing show at once, not only in the next graph.
+        marks = tuple(mark for mark in marks if mark != "frozen")
+        return (*marks, "frozen") if not entry.tensor.requires_grad else marks
     # What does not take a graph to know.
     known = (("shared", bool(entry.aliases)), ("frozen", not entry.tensor.requires_grad))
     return tuple(mark for mark, is_so in known if is_so)

@@ -70,12 +70,14 @@ class Side:
         """Statistics of what the slice leaves, and a page of its cells. `known`: where they were made before."""
         view = self.blank()
         note = self.note
-        found = known
-        if found is None:
+        if known is None:
             try:
-                found = tensors.statistics(self.part(axes), bins)
+                known = tensors.statistics(self.part(axes), bins)
             except (RuntimeError, NotImplementedError, TypeError) as error:
                 note = note or f"no statistics: {one_line(error)}"
+        if known is not None and known.note:
+            note = note or known.note
+            known = None
         down, across = axes.extent
         row, column = max(0, min(row, down - 1)), max(0, min(column, across - 1))
         cells: tuple[tuple[str, ...], ...] = ()
@@ -84,7 +86,7 @@ class Side:
                 cells = self._cells(axes, range(row, min(down, row + rows)), column, min(across, column + columns))
         except (RuntimeError, NotImplementedError, TypeError) as error:
             note = note or f"no numbers: {one_line(error)}"
-        return replace(view, stats=found, rows=down, columns=across, row=row, column=column, cells=cells, note=note)
+        return replace(view, stats=known, rows=down, columns=across, row=row, column=column, cells=cells, note=note)
 
     def blank(self) -> TensorView:
         """The view without any numbers: shape, dtype, device, and why it cannot be read."""

@@ -34,8 +34,9 @@ def summary(title: str, tensor: TensorView, width: int, height: int) -> Lines:
 
 def _facts(stats: TensorStats) -> Iterator[tuple[str, str, str]]:
     yield "numel", f"{stats.numel:,}", "number"
-    numbers = (("min", stats.min), ("max", stats.max), ("mean", stats.mean), ("std", stats.std), ("norm", stats.norm))
-    for name, value in numbers:
+    for name, whole, value in (("min", stats.whole_min, stats.min), ("max", stats.whole_max, stats.max)):
+        yield name, f"{whole:,}" if whole is not None else fmt.number(value) if value is not None else "–", "number"
+    for name, value in (("mean", stats.mean), ("std", stats.std), ("norm", stats.norm)):
         yield name, fmt.number(value) if value is not None else "–", "number"
     finite = stats.numel - stats.nan - stats.posinf - stats.neginf
     if stats.norm is not None and finite:
