@@ -121,13 +121,14 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     for query in queries:
         await _one(session, query, stop, asked)
     parameters = asked.parameters.get(stop.number)
-    for row in parameters.rows[:4] if parameters else ():
+    rows = [row for row in parameters.rows if row.kind == "parameter"] if parameters else []
+    for row in rows[:4]:
         await _one(session, m.GetValues(0, row.name), stop, asked)
         await _one(session, m.GetExplanation(0, row.name), stop, asked)
         await _one(session, m.GetExplanation(0, row.name, tells="did"), stop, asked)
         await _one(session, m.GetChain(0, row.name, _turn(tuple(Way), stop.number)), stop, asked)
-    if parameters and parameters.rows:  # another chain at each stop, watched at the next backward, mostly
-        name, way = _turn(parameters.rows, stop.number).name, _turn(tuple(Way), stop.number)
+    if rows:  # another chain at each stop, watched at the next backward, mostly
+        name, way = _turn(rows, stop.number).name, _turn(tuple(Way), stop.number)
         query = m.SetWatching(0, gradients=stop.number % 4 > 0, chain=name, way=way)
         await _one(session, query, stop, asked)
     await _ask_values(session, stop, asked)
