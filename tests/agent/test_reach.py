@@ -10,7 +10,6 @@ import gc
 import importlib
 import itertools
 import re
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -546,13 +545,6 @@ CASES: list[tuple[Callable[[], None], str, str, str]] = [
     (data_parallel, "net.1.weight", CUT, "the output of net enters this loss without its history"),
     (free_tensor, "scale", "no module holds it", "no module holds it, and this loss does not use it"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def nothing_compiled_before() -> None:
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    if dynamo is not None:
-        dynamo.counters.clear()
 
 
 def test_modules_in_compiled_code() -> None:

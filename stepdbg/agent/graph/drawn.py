@@ -122,7 +122,9 @@ class Drawn:
             return self._record.detail or self._record.root_op
         if kind == MODULE:
             _, kind_of, own = self._layout.calls[of]
-            return " · ".join(part for part in (kind_of, modules.ops(self._record, own)) if part)
+            if of not in self._layout.ops:
+                self._layout.ops[of] = modules.ops(self._record, own)
+            return " · ".join(part for part in (kind_of, self._layout.ops[of]) if part)
         if kind == REFERENCE:
             return "" if is_leaf else f"#{self._record.seq_of[of]}"
         if kind == OP and "custom" in fact.marks:

@@ -26,6 +26,8 @@ class Layout:
     """Number of a node → index of the row that it is drawn at."""
     calls: list[tuple[str, str, list[range]]] = field(default_factory=list)
     """Path and class of each module call, and its own nodes: runs of places among all, the oldest first."""
+    ops: dict[int, str] = field(default_factory=dict)
+    """The ops in short of those calls that have been drawn."""
     newest: list[int] = field(default_factory=list)
     """For each module call: number of the newest node inside, which made its output."""
 

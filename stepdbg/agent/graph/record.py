@@ -12,6 +12,7 @@ from itertools import compress
 from operator import methodcaller
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stepdbg.agent.graph.walk import Walk, is_leaf_class, variable_of
@@ -21,6 +22,16 @@ from stepdbg.protocol.graph import Flow, Reach
 Span = tuple[int, int, int]
 
 SEQUENCE_NUMBER = methodcaller("_sequence_nr")
+
+
+def numbers(values: list[int]) -> Tensor:
+    """As a tensor of int64."""
+    # Through an array it takes a third of the time that a tensor of a list does.
+    return (
+        torch.frombuffer(array("q", values), dtype=torch.int64)
+        if values
+        else torch.empty(0, dtype=torch.int64, device="cpu")
+    )
 
 
 @dataclass
@@ -116,7 +127,7 @@ class GraphRecord:
         self.leaf_flows: dict[int, Flow] = {}
         self.why_no_flows = ""
         self.layouts: dict[Any, Any] = {}
-        self._entries: tuple[array[int], array[int]] | None = None
+        self._entries: tuple[list[int], list[int]] | None = None
 
     def _find_leaves(self, nodes: list[Any], kinds: list[Any], leaf_kinds: set[Any], names: Names) -> None:
         if not leaf_kinds:
@@ -161,18 +172,13 @@ class GraphRecord:
                     waiting.append(above)
         return found
 
-    def _turned_round(self) -> tuple[array[int], array[int]]:
-        counts = array("q", bytes(8 * (self.count + 2)))
-        for end in self.ends:
-            counts[end + 2] += 1
-        for i in range(2, self.count + 2):
-            counts[i] += counts[i - 1]
-        froms = array("q", bytes(8 * len(self.ends)))
-        for node in range(self.count):
-            for end in self.ends[self.starts[node] : self.starts[node + 1]]:
-                froms[counts[end + 1]] = node
-                counts[end + 1] += 1
-        return counts, froms
+    def _turned_round(self) -> tuple[list[int], list[int]]:
+        """Who leads to node `i`: `froms[starts[i]:starts[i + 1]]`."""
+        ends, starts = numbers(self.ends), numbers(self.starts)
+        froms = torch.repeat_interleave(torch.arange(self.count, device="cpu"), starts.diff())
+        by_end = torch.argsort(ends, stable=True)
+        counts = torch.bincount(ends, minlength=self.count).cumsum(0)
+        return [0, *counts.tolist()], froms[by_end].tolist()
 
     def alive(self) -> list[Tensor]:
         """The root tensors that still exist."""

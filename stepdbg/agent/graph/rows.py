@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, Layout
 from stepdbg.protocol.graph import GraphPath, Lens
@@ -96,12 +97,13 @@ def next_leaf(layout: Layout, shown: Sequence[int], index: int) -> int | None:
 def lit(layout: Layout, above: bytearray) -> bytearray:
     """By row: whether it stands for one of the nodes marked in `above`, or a module call around one."""
     found = bytearray(len(layout.kind))
-    for node, row in layout.row_of.items():
-        if above[node]:
-            found[row] = 1
-    for index in range(len(found) - 1, 0, -1):
-        if found[index]:
-            at = layout.parent[index]
-            if layout.kind[at] in (MODULE, LOSS):
+    for row in compress(layout.row_of.values(), map(above.__getitem__, layout.row_of)):
+        found[row] = 1
+    kinds = bytes(layout.kind)
+    for kind in (MODULE, LOSS):
+        at = kinds.find(kind)
+        while at >= 0:
+            if found.find(1, at + 1, at + layout.below[at] + 1) >= 0:
                 found[at] = 1
+            at = kinds.find(kind, at + 1)
     return found
