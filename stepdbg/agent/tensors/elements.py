@@ -260,7 +260,7 @@ def _layout_name(tensor: Tensor) -> str:
     return str(tensor.layout).removeprefix("torch.").removeprefix("_")
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """An exception as one line."""
     try:
         text = str(error).strip().split("\n")[0]

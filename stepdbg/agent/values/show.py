@@ -20,8 +20,8 @@ import torch
 from torch.nn import Module
 
 from stepdbg.agent import frames
+from stepdbg.agent.tensors.elements import one_line
 from stepdbg.agent.tracker import Tracker
-from stepdbg.agent.values.sides import one_line
 from stepdbg.agent.work import NotThereError
 
 _UNKNOWN = object()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent import tensors
+from stepdbg.agent.tensors.elements import one_line
 from stepdbg.agent.work import NotThereError
 from stepdbg.protocol.records import TensorStats, TensorView
 from stepdbg.protocol.slices import Axes, SliceError, against, read_slice
@@ -129,9 +130,3 @@ def _difference(now: Tensor, before: Tensor) -> Tensor:
 def text_of(value: Any) -> str:
     """A number as text that reads back as the same one."""
     return repr(value).strip("()")
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of what it says, or its class."""
-    text = str(error).strip().split("\n")[0]
-    return text or type(error).__name__
