@@ -15,6 +15,7 @@ from typing import Any
 
 from stepdbg.agent import frames
 from stepdbg.agent.active import Active
+from stepdbg.agent.breakpoints.book import Breakpoints
 from stepdbg.agent.channel import Channel, ChannelClosedError
 from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.losswatch import LossWatch, number_of
@@ -58,6 +59,7 @@ class Control:
         """Called once when the script is let go: takes the instrumentation out."""
         self.known_optimizers: Callable[[], list[Any]] = list
         self.stops = 0
+        self.breakpoints = Breakpoints()
         self._channel = channel
         self._settings = settings
         self._mode = m.Action.CONTINUE

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stepdbg.agent import edits, memory, naming, sources
+from stepdbg.agent import edits, naming, sources
 from stepdbg.agent.active import Active
 from stepdbg.agent.compare.pages import Diffs
 from stepdbg.agent.compare.sides import Known
@@ -25,6 +25,7 @@ from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.memory import account as memory
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks

@@ -356,3 +356,5 @@ class Settings:
     """The phase map: Phase value → functions as "pkg.mod:Class.method"."""
     previous_bytes: int = 268_435_456
     """Copies of what parameters were before the last step, at most; 0: none."""
+    evaluation: bool = True
+    """Whether expressions of the user's may be evaluated in the script (`--no-eval`: not)."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from stepdbg.protocol.inside import Place
+
 
 class Phase(str, Enum):
     """The phases of a training loop; CUSTOM ones are named by the script with `stepdbg.phase("…")`."""
@@ -154,6 +156,10 @@ class StopRecord:
     lrs: tuple[tuple[str, float], ...] = ()
     """Learning rates as they are now: (optimizer, rate), or one for each param group ("optimiser[1]") where they
     differ. At most MOST_RATES; those that are no number are left out."""
+    at: Place | None = None
+    """Where inside the phase (the last of `inside`) the script is held; None: between phases."""
+    why: str = ""
+    """What of the user's stopped it: "breakpoint 2: loss > 2"; empty where it was a step."""
 
 
 @dataclass(frozen=True)

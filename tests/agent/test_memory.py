@@ -127,7 +127,7 @@ def test_hooks_that_pack_are_not_unpacked() -> None:
 
 
 def test_a_torch_that_does_not_tell_what_is_saved_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepdbg.agent.memory.READABLE", False)
+    monkeypatch.setattr("stepdbg.agent.memory.account.READABLE", False)
     monkeypatch.setattr("stepdbg.agent.graph.pages.READABLE", False)
     sizes: list[int | None] = []
 

@@ -53,7 +53,7 @@ def test_the_agent_needs_torch_and_nothing_of_the_screens() -> None:
     assert outside(loaded) <= outside(loaded_by("torch"))
 
 
-@pytest.mark.parametrize("folder", ["client", "commands", "export", "launch", "ui", "cli.py", "config.py"])
+@pytest.mark.parametrize("folder", ["client", "commands", "export", "launch", "plain", "ui", "cli.py", "config.py"])
 def test_the_screens_side_imports_no_torch_and_no_agent(folder: str) -> None:
     loaded = loaded_by(*modules_of(folder))
     assert "torch" not in loaded

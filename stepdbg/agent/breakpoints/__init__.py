@@ -1,0 +1,1 @@
+"""Where the user wants the script to stop, and what they want watched."""

@@ -1,0 +1,4 @@
+"""Bytes held at a stop: which, for what, and by whom.
+
+`account.py` counts them by category, each storage once.
+"""
