@@ -88,6 +88,12 @@ class Told:
             if row.kind == "reference":
                 assert row.refers_to is not None
                 assert names[row.refers_to] == row.name
+        # Rows below a row stand right behind it, and are no further out.
+        for at, row in enumerate(rows):
+            inside = rows[at + 1 : at + 1 + row.rows_below]
+            assert len(inside) == row.rows_below
+            assert all(r.depth >= row.depth and r.index + r.rows_below <= row.index + row.rows_below for r in inside)
+            assert row.nodes == sum(r.kind in TREE for r in (row, *inside))
         # Every node but the root has one edge on which it is drawn; every other distinct edge is a reference.
         assert len(rows) - len(nodes) == len(self.edges) - (len(self.keys) - 1)
 
@@ -143,3 +149,65 @@ def test_the_raw_view_of_any_graph(steps: list[tuple[str, int, int]]) -> None:
         return torch.stack(values).sum()
 
     Told(make).check()
+
+
+def leading_to(root: Any, leaf: torch.Tensor) -> set[int]:
+    """Sequence numbers of the nodes from which `leaf` can be reached: each looked at for itself."""
+
+    def reaches(node: Any) -> bool:
+        waiting, seen = [node], {node}
+        while waiting:
+            at = waiting.pop()
+            if getattr(at, "variable", None) is leaf:
+                return True
+            for end, _ in at.next_functions:
+                if end is not None and end not in seen:
+                    seen.add(end)
+                    waiting.append(end)
+        return False
+
+    waiting, nodes = [root], {root}
+    while waiting:
+        for end, _ in waiting.pop().next_functions:
+            if end is not None and end not in nodes:
+                nodes.add(end)
+                waiting.append(end)
+    return {node._sequence_nr() for node in nodes if not hasattr(node, "variable") and reaches(node)}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, st.sampled_from(("net.a", "net.b", "net.c")))
+def test_what_is_lit_leads_to_the_selected_parameter(steps: list[tuple[str, int, int]], name: str) -> None:
+    net = nn.ParameterDict({key: nn.Parameter(torch.ones(1)) for key in "abc"})
+    leading: list[set[int]] = []
+    pages: dict[GraphView, GraphPage] = {}
+
+    def train() -> None:
+        values = [net["a"] * 1, net["b"] * 1, net["c"] * 1]
+        for op, i, j in steps:
+            a, b = values[i % len(values)], values[j % len(values)]
+            values.append({"+": a + b, "*": a * b, "d": a.detach() + b}.get(op, a * 2))
+        loss = values[-1] + values[len(values) // 2]
+        leading.append(leading_to(loss.grad_fn, net[name[-1]]))
+        loss.sum().backward()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.next is None or stop.next.phase is not Phase.BACKWARD:
+            return None
+        for view in GraphView:
+            pages[view] = await session.request(m.GetGraph(0, count=2000, lens=Lens(view=view, base=2, selected=name)))
+        return m.Action.CONTINUE
+
+    assert drive(train, visit=visit).error is None
+    for page in pages.values():
+        ops = [row for row in page.rows if row.kind == "op"]
+        assert ops
+        above_the_loss = max(
+            row.seq for row in ops if row.seq is not None
+        )  # the sum, which leads to what the loss does
+        for row in ops:
+            assert row.lit is (row.seq in leading[0] or (row.seq == above_the_loss and bool(leading[0])))
+        for row in page.rows:
+            if row.kind == "parameter":
+                assert row.lit is (row.name == name)
+        assert page.rows[0].lit is bool(leading[0])

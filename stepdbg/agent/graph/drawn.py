@@ -7,6 +7,7 @@ from typing import Protocol
 
 from stepdbg.agent.graph import modules, rows, sections
 from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, OP, REFERENCE, Layout
+from stepdbg.agent.graph.lit import Lit
 from stepdbg.agent.graph.record import Fact, GraphRecord
 from stepdbg.agent.graph.shelf import Entry
 from stepdbg.protocol.graph import GraphRow, Lens
@@ -26,7 +27,7 @@ class Reads(Protocol):
         """Whether what one node kept is gone."""
         ...
 
-    def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> bytearray | None:
+    def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> Lit | None:
         """Which rows lie on paths to the selected parameter."""
         ...
 
@@ -94,8 +95,8 @@ class Drawn:
             file=place[0] if place else "",
             line=place[1] if place else 0,
             function=place[2] if place else "",
-            refers_to=layout.row_of.get(of) if kind == REFERENCE else None,
-            lit=bool(self._lit is not None and self._lit[index if kind != REFERENCE else layout.row_of.get(of, 0)]),
+            refers_to=layout.row_of[of] if kind == REFERENCE else None,
+            lit=self._lit is not None and self._lit[index],
             flow=record.leaf_flows.get(leaf.key) if leaf else record.flows.get(-1 if seq is None else seq),
             parameters=self._parameters(index, kind, leaf.name if leaf else ""),
             unfolds=self._unfolds(index, kind, level),

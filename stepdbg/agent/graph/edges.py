@@ -27,7 +27,7 @@ def between(record: GraphRecord, layout: Layout, shown: Sequence[int], work: Wor
     counts: dict[tuple[int, int], int] = {}
     row_of = layout.row_of
     for root in record.roots:
-        if root in row_of and stands[row_of[root]] != 0:
+        if row_of[root] >= 0 and stands[row_of[root]] != 0:
             counts[0, stands[row_of[root]]] = 1
     for node in record.order:
         if work is not None and not node % 4096:

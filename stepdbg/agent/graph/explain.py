@@ -8,6 +8,7 @@ from typing import Any
 from stepdbg.agent import naming
 from stepdbg.agent.chainflows import ChainNoted, norm_of
 from stepdbg.agent.flows import OFF, Flowed
+from stepdbg.agent.graph.chain import above as ways_above
 from stepdbg.agent.graph.chain import find
 from stepdbg.agent.graph.record import Fact, GraphRecord, Span
 from stepdbg.agent.graph.shelf import Entry
@@ -54,7 +55,7 @@ class Explained:
                 work.step(done, total, "nodes")
 
         target = next(number for number, leaf in record.leaf_of.items() if leaf.key == id(named.tensor))
-        starts, ends, above = record.starts, record.ends, record.above(target)
+        starts, ends, above = record.starts, record.ends, ways_above(record.starts, record.ends, target)
         longest = way is Way.LONGEST
         path = find(starts, ends, record.roots, target, longest=longest, above=above, tick=tick)
         if path is None:

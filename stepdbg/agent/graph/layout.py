@@ -22,8 +22,8 @@ class Layout:
     """Rows of the subtree."""
     own: bytearray = field(default_factory=bytearray)
     """Whether the row is a module's own node, which level 1 does not show; empty: none is."""
-    row_of: dict[int, int] = field(default_factory=dict)
-    """Number of a node → index of the row that it is drawn at."""
+    row_of: list[int] = field(default_factory=list)
+    """By node: index of the row that it is drawn at; -1: at none."""
     calls: list[tuple[str, str, list[range]]] = field(default_factory=list)
     """Path and class of each module call, and its own nodes: runs of places among all, the oldest first."""
     ops: dict[int, str] = field(default_factory=dict)
@@ -40,20 +40,12 @@ class Layout:
         self.parent.append(parent)
         return index
 
-    def finish(self) -> Layout:
-        """Work out the extents, once all rows are there."""
-        parent = self.parent
-        below = [0] * len(parent)
-        for index in range(len(parent) - 1, 0, -1):
-            below[parent[index]] += below[index] + 1
-        self.below = below
-        return self
-
     def sums(self, values: dict[int, int]) -> list[int]:
         """By row: the sum of `values` (by node's number) over it and all below it, each node where it is drawn."""
         total = [0] * len(self.kind)
-        for node, row in self.row_of.items():
-            total[row] = values.get(node, 0)
+        for node, value in values.items():
+            if self.row_of[node] >= 0:
+                total[self.row_of[node]] = value
         for index in range(len(total) - 1, 0, -1):
             total[self.parent[index]] += total[index]
         return total

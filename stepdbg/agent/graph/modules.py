@@ -6,12 +6,15 @@ monotonic per thread, and the counter was read before and after each call.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
-from itertools import chain, compress
+from itertools import chain
+
+import torch
+from torch import Tensor
 
 from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, OP, REFERENCE, Layout
-from stepdbg.agent.graph.record import GraphRecord
+from stepdbg.agent.graph.record import GraphRecord, numbers, once
 
 OPEN_END = 2**63
 
@@ -37,35 +40,38 @@ class _Flat:
         order = record.order
         self._count = len(order)
         places, leaves = self._leaf_edges(record)
-        self._places = places
+        self._places: list[int] = places.tolist()
         """Places in `order` of the nodes that lead to leaves, once for each leaf, rising."""
-        self.leaves = set(leaves)
+        self.leaves: set[int] = set(leaves.tolist())
+        total = self._count + len(places)
+        self.kind = bytearray((OP,)) * total
+        self.of: list[int] = []
+        if not total:
+            return
         # A leaf's row is behind the rows of all nodes up to its own, and of the leaves before it.
-        rows = [place + nth for nth, place in enumerate(places, 1)]
-        self.kind = bytearray((OP,)) * (self._count + len(rows))
-        for row in rows:
-            self.kind[row] = REFERENCE
-        firsts = dict(zip(reversed(leaves), reversed(rows), strict=True))
-        for row in firsts.values():
-            self.kind[row] = LEAF
-        if rows:
-            nodes, ends = iter(order), iter(leaves)
-            self.of = [next(nodes) if kind == OP else next(ends) for kind in self.kind]
-        else:
-            self.of = order
+        rows = places + torch.arange(1, len(places) + 1, device="cpu")
+        kinds = torch.frombuffer(self.kind, dtype=torch.uint8)
+        kinds[rows] = REFERENCE
+        of = torch.empty(total, dtype=torch.int64, device="cpu")
+        of[kinds == OP] = numbers(order)
+        of[rows] = leaves
+        first = torch.full((record.count,), total, dtype=torch.int64, device="cpu")
+        first.scatter_reduce_(0, leaves, rows, "amin")
+        kinds[first[first < total]] = LEAF
+        self.of = of.tolist()
 
     @staticmethod
-    def _leaf_edges(record: GraphRecord) -> tuple[list[int], list[int]]:
+    def _leaf_edges(record: GraphRecord) -> tuple[Tensor, Tensor]:
         """Of each edge to a leaf: place in `order` of the node, and the leaf; those of one node once, as they are."""
-        starts, is_leaf = record.starts, record.leaf_of.__contains__
-        edges = list(compress(range(record.edges), map(is_leaf, record.ends)))
-        if not edges:
-            return [], []
-        place = dict(zip(record.order, range(record.count), strict=False))
-        pairs = [(place[bisect_right(starts, edge) - 1], edge) for edge in edges]
-        pairs.sort()
-        told = dict.fromkeys((at, record.ends[edge]) for at, edge in pairs)
-        return [at for at, _ in told], [leaf for _, leaf in told]
+        starts, ends = record.edge_tensors()
+        is_leaf = torch.zeros(record.count, dtype=torch.bool, device="cpu")
+        is_leaf[numbers(list(record.leaf_of))] = True
+        edges = torch.nonzero(is_leaf[ends]).flatten()
+        place = torch.zeros(record.count, dtype=torch.int64, device="cpu")
+        place[numbers(record.order)] = torch.arange(len(record.order), device="cpu")
+        places = place[torch.searchsorted(starts, edges, right=True) - 1]
+        places, by_place = torch.sort(places, stable=True)
+        return once(places, ends[edges[by_place]], record.count)
 
     def slice_of(self, run: range) -> slice:
         """The rows of a run of places among the oldest first."""
@@ -120,8 +126,10 @@ def lay_out(record: GraphRecord) -> Layout:
     layout.own = kinds.translate(_OWN)
     for rows_outside in outside:
         _hang_leaves(layout, rows_outside)
-    drawn = kinds.translate(_DRAWN)
-    layout.row_of = dict(zip(compress(ofs, drawn), compress(range(len(ofs)), drawn), strict=True))
+    drawn = torch.frombuffer(kinds.translate(_DRAWN), dtype=torch.bool)
+    row_of = torch.full((record.count,), -1, dtype=torch.int64, device="cpu")
+    row_of[numbers(ofs)[drawn]] = torch.nonzero(drawn).flatten()
+    layout.row_of = row_of.tolist()
     return layout
 
 

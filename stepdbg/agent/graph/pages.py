@@ -12,6 +12,7 @@ from stepdbg.agent.graph import edges as lifted
 from stepdbg.agent.graph import explain, facts, modules, raw, rows, sections
 from stepdbg.agent.graph.drawn import Drawn
 from stepdbg.agent.graph.layout import REFERENCE, Layout
+from stepdbg.agent.graph.lit import Lit
 from stepdbg.agent.graph.record import Fact, GraphRecord
 from stepdbg.agent.graph.shelf import Entry, Shelf, gather
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
@@ -50,7 +51,7 @@ class Graphs:
         self._nodes: dict[int, list[Any] | None] = {}
         """By id of an entry: its nodes as numbered by the walk; None where they cannot be had any more."""
         self._shown: dict[tuple[int, Lens], Sequence[int]] = {}
-        self._lit: dict[tuple[int, GraphView, str], bytearray | None] = {}
+        self._lit: dict[tuple[int, GraphView, str], Lit | None] = {}
         self._texts: dict[int, str] = {}
         self._chains: dict[tuple[int, int, Way], explain.Explained] = {}
         """By id of an entry and of a parameter."""
@@ -365,7 +366,7 @@ class Graphs:
         if what == "parameter":
             number = next((n for n, leaf in record.leaf_of.items() if leaf.name == of), None)
             if number is not None:
-                return rows.find(layout, shown, layout.row_of[number]) if number in layout.row_of else None
+                return rows.find(layout, shown, layout.row_of[number])
             index = next((r.index for r in after if r.kind == "unreached" and r.name == of), -1)
             return sections.find(shown, index)
         if not of.lstrip("-").isdigit():
@@ -385,13 +386,12 @@ class Graphs:
             index = layout.row_of[layout.of[index]]
         return rows.find(layout, shown, index) if index >= 0 else None
 
-    def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> bytearray | None:
+    def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> Lit | None:
         """Which rows lie on paths to the selected parameter; None: none is selected, or it is not reached."""
         key = entry.id, lens.view, lens.selected
         if key not in self._lit:
             number = next(
                 (n for n, leaf in record.leaf_of.items() if lens.selected and leaf.name == lens.selected), None
             )
-            found = None if number is None else rows.lit(layout, record.above(number))
-            self._lit = {key: found}
+            self._lit = {key: None if number is None else Lit(record, layout, number)}
         return self._lit[key]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import weakref
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from operator import methodcaller
 from typing import Any
 
 import torch
@@ -21,8 +19,6 @@ from stepdbg.protocol.graph import Flow, Reach
 
 Span = tuple[int, int, int]
 
-SEQUENCE_NUMBER = methodcaller("_sequence_nr")
-
 
 def numbers(values: list[int]) -> Tensor:
     """As a tensor of int64."""
@@ -32,6 +28,17 @@ def numbers(values: list[int]) -> Tensor:
         if values
         else torch.empty(0, dtype=torch.int64, device="cpu")
     )
+
+
+def once(froms: Tensor, to: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Each pair of nodes (numbers below `count`) once, where it comes first: x * x leads to x twice."""
+    pairs, places = torch.sort(froms * count + to, stable=True)
+    again = places[1:][pairs[1:] == pairs[:-1]]
+    if not len(again):
+        return froms, to
+    keeps = torch.ones(len(to), dtype=torch.bool, device="cpu")
+    keeps[again] = False
+    return froms[keeps], to[keeps]
 
 
 @dataclass
@@ -93,21 +100,22 @@ class GraphRecord:
         if "CppFunction" in named.values():
             self.ops = [n.name() if op == "CppFunction" else op for n, op in zip(nodes, self.ops, strict=True)]
         self.op_names = frozenset(named.values())
+        self._tensors: tuple[Tensor, Tensor] | None = None
         self.leaf_of: dict[int, Leaf] = {}
         """Number of a node → the leaf that it is."""
         self.leaves: dict[int, Leaf] = {}
         self._find_leaves(nodes, kinds, leaf_kinds, names)
-        numbers = list(map(SEQUENCE_NUMBER, nodes))
+        seqs = [node._sequence_nr() for node in nodes]
         is_inner = bytearray(b"\1") * self.count
         for leaf in self.leaf_of:
             is_inner[leaf] = 0
         inner = list(compress(range(self.count), is_inner))
-        self.seq_of: list[int] = numbers
+        self.seq_of: list[int] = seqs
         """By node: its sequence number; of a leaf one above all others, as torch gives it."""
         # Where numbers are equal (a node made anew by an in-place write) the one found first ran last.
-        self.order: list[int] = sorted(inner, key=numbers.__getitem__, reverse=True)
+        self.order: list[int] = sorted(inner, key=seqs.__getitem__, reverse=True)
         """Inner nodes, newest first: the order in which backward runs them, where nothing else decides."""
-        self.seqs: list[int] = list(map(numbers.__getitem__, reversed(self.order)))
+        self.seqs: list[int] = list(map(seqs.__getitem__, reversed(self.order)))
         oldest = self.seqs[0] if self.seqs else 0
         self.spans = [span for span in spans if span[1] > oldest]
         paths = names.paths
@@ -127,7 +135,6 @@ class GraphRecord:
         self.leaf_flows: dict[int, Flow] = {}
         self.why_no_flows = ""
         self.layouts: dict[Any, Any] = {}
-        self._entries: tuple[list[int], list[int]] | None = None
 
     def _find_leaves(self, nodes: list[Any], kinds: list[Any], leaf_kinds: set[Any], names: Names) -> None:
         if not leaf_kinds:
@@ -143,42 +150,24 @@ class GraphRecord:
             leaf = Leaf(key, known.name if known else "", tuple(variable.shape), dtype)
             leaf.shared = bool(known and known.aliases)
             self.leaf_of[i] = self.leaves[key] = leaf
-        uses = Counter(compress(self.ends, map(self.leaf_of.__contains__, self.ends)))
-        for end, count in uses.items():
-            self.leaf_of[end].uses += count
+        uses = torch.bincount(self.edge_tensors()[1], minlength=self.count)
+        for number, leaf in self.leaf_of.items():
+            leaf.uses += int(uses[number])
 
     def covers(self, first: int, last: int) -> bool:
         """Whether there is an inner node with first <= sequence number < last."""
         at = bisect_left(self.seqs, first)
         return at < len(self.seqs) and self.seqs[at] < last
 
+    def edge_tensors(self) -> tuple[Tensor, Tensor]:
+        """`starts` and `ends`, as int64."""
+        if self._tensors is None:
+            self._tensors = numbers(self.starts), numbers(self.ends)
+        return self._tensors
+
     def next_of(self, node: int) -> Sequence[int]:
         """Where the edges of a node lead."""
         return self.ends[self.starts[node] : self.starts[node + 1]]
-
-    def above(self, node: int) -> bytearray:
-        """One byte for each node: whether it is `node`, or on a path from the root to it. Cost: a pass over edges."""
-        if self._entries is None:
-            self._entries = self._turned_round()
-        starts, froms = self._entries
-        found = bytearray(self.count)
-        found[node] = 1
-        waiting = [node]
-        while waiting:
-            at = waiting.pop()
-            for above in froms[starts[at] : starts[at + 1]]:
-                if not found[above]:
-                    found[above] = 1
-                    waiting.append(above)
-        return found
-
-    def _turned_round(self) -> tuple[list[int], list[int]]:
-        """Who leads to node `i`: `froms[starts[i]:starts[i + 1]]`."""
-        ends, starts = numbers(self.ends), numbers(self.starts)
-        froms = torch.repeat_interleave(torch.arange(self.count, device="cpu"), starts.diff())
-        by_end = torch.argsort(ends, stable=True)
-        counts = torch.bincount(ends, minlength=self.count).cumsum(0)
-        return [0, *counts.tolist()], froms[by_end].tolist()
 
     def alive(self) -> list[Tensor]:
         """The root tensors that still exist."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import compress
 
-from stepdbg.agent.graph.layout import LEAF, LOSS, MODULE, Layout
+from stepdbg.agent.graph.layout import LEAF, Layout
 from stepdbg.protocol.graph import GraphPath, Lens
 
 MOST_NAMES = 40
@@ -92,18 +91,3 @@ def next_leaf(layout: Layout, shown: Sequence[int], index: int) -> int | None:
         if shown[at] < len(layout.kind) and layout.kind[shown[at]] == LEAF:
             return at
     return None
-
-
-def lit(layout: Layout, above: bytearray) -> bytearray:
-    """By row: whether it stands for one of the nodes marked in `above`, or a module call around one."""
-    found = bytearray(len(layout.kind))
-    for row in compress(layout.row_of.values(), map(above.__getitem__, layout.row_of)):
-        found[row] = 1
-    kinds = bytes(layout.kind)
-    for kind in (MODULE, LOSS):
-        at = kinds.find(kind)
-        while at >= 0:
-            if found.find(1, at + 1, at + layout.below[at] + 1) >= 0:
-                found[at] = 1
-            at = kinds.find(kind, at + 1)
-    return found
