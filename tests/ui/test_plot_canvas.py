@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepdbg.client import series
@@ -71,6 +71,7 @@ def test_later_curves_are_on_top_and_each_cell_knows_its_own() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=400), st.integers(8, 40), st.integers(2, 12))
+@example([0.0, 5e-324], 8, 2)
 def test_every_extreme_has_a_dot(values: list[float], width: int, height: int) -> None:
     curve = points(*values)
     lines = drawn(curve, width=width, height=height)

@@ -55,7 +55,10 @@ class Frame:
             value = math.log10(value)
         if self.high <= self.low:
             return 0.5
-        return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)  # halved: the span cannot overflow
+        span = self.high - self.low
+        if math.isinf(span):  # halved, it cannot overflow; the smallest numbers cannot be halved
+            return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return (value - self.low) / span
 
 
 @dataclass(frozen=True)
