@@ -38,7 +38,7 @@ format: $(STAMP)
 	$(BIN)/ruff format $(CODE)
 
 benchmark: $(STAMP)
-	$(BIN)/python benchmarks/overhead.py
+	for part in overhead graph parameters watching snapshots tensor_statistics; do $(BIN)/python benchmarks/$$part.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

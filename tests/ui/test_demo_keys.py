@@ -52,6 +52,9 @@ DEMOS = {
 }
 """Few steps each, with a line printed in the middle: the script is caught there while it runs."""
 
+SAMPLE = {"two_nets", "tiny_gan"}
+"""Run by `make test`; the others are slow."""
+
 ROOMY = (100, 30)
 """The least size at which the panes stand side by side: fewer cells to paint, for a tour of 300 keys."""
 
@@ -85,7 +88,7 @@ def bound(binder: Any) -> set[str]:
 EVERY_KEY = {key for command in COMMANDS for key in command.keys}.union(*map(bound, BINDERS))
 
 
-@pytest.mark.parametrize("demo", DEMOS)
+@pytest.mark.parametrize("demo", [d if d in SAMPLE else pytest.param(d, marks=pytest.mark.slow) for d in DEMOS])
 async def test_every_key(demo: str) -> None:
     async with running(demo, *DEMOS[demo], size=ROOMY) as driver:
         await run_keys(driver)

@@ -1,6 +1,6 @@
 """A loop written with accelerate: prepare, accumulate, backward, clipping through the accelerator."""
 
-# e2e: frameworks timeout=90
+# e2e: slow frameworks timeout=90
 
 import torch
 from accelerate import Accelerator

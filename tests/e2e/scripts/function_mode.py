@@ -1,6 +1,6 @@
 """A TorchFunctionMode and a tensor subclass count every function that torch is asked for while modules run."""
 
-# e2e: keys="n n n n i c"
+# e2e: slow keys="n n n n i c"
 
 from collections import Counter
 

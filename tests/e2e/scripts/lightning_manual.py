@@ -1,6 +1,6 @@
 """A Lightning module with manual optimisation (two optimizers), its progress bar on."""
 
-# e2e: frameworks timeout=120
+# e2e: slow frameworks timeout=120
 # e2e: output=ignore
 
 import logging

@@ -1,6 +1,6 @@
 """Prints 100,000 lines around a small loop: the screen must keep up, and no line may be lost."""
 
-# e2e: keys="n n i c" timeout=120
+# e2e: slow keys="n n i c" timeout=120
 
 import torch
 from torch import nn

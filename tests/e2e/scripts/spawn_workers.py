@@ -1,6 +1,6 @@
 """Spawned processes that import this file again: a pool that prepares data, and a DataLoader's workers."""
 
-# e2e: timeout=120
+# e2e: slow timeout=120
 
 import multiprocessing
 
