@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import naming, tensors
+from stepdbg.agent.inside.held import SIGN, Held
 from stepdbg.agent.parameters import entries
 from stepdbg.agent.work import NotThereError
 
@@ -60,6 +61,21 @@ def of_output(copy: Tensor | None, alive: Tensor | None, note: str) -> Subject:
         raise NotThereError(note)
     grad = _grad_of(alive) if alive is not None else None
     return Subject(shown, grad, "no" if grad is None else "", note)
+
+
+def of_held(held: Held | None, name: str) -> Subject:
+    """What is there to look at inside a phase, "@input[0]". Raises NotThereError naming what there is."""
+    if held is None:
+        raise NotThereError(f"{name} is there only inside a phase: s goes into the one that is next")
+    key = name.removeprefix(SIGN)
+    if key not in held:
+        there = ", ".join(SIGN + known for known in list(held)[:6]) or "no tensor"
+        raise NotThereError(f"nothing at this place is called {name}: {there}")
+    tensor, note = held[key]
+    if tensor is None:
+        return Subject(None, None, "no", note)
+    grad = _grad_of(tensor)
+    return Subject(tensor, grad, "no" if grad is None else "", note)
 
 
 def of_value(value: Any) -> Subject:
