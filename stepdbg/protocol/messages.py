@@ -239,7 +239,8 @@ class GetGraph:
     lens: Lens = PLAIN
     seek: str = ""
     """Where to begin instead of `offset`: "parent:I", "leaf:I" (the next one below), "target:I" (of a reference) or
-    "row:I", with I a `GraphRow.index`; or "parameter:NAME". The page is around it then, `found` its position."""
+    "row:I", with I a `GraphRow.index`; or "parameter:NAME", "node:SEQ", "module:PATH" (its last call). The page is
+    around it then, `found` its position."""
     measure: bool = False
     """Measure what each node keeps first, also where the graph is so large that this takes a while."""
 

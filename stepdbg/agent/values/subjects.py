@@ -68,6 +68,14 @@ def of_held(held: Held | None, name: str) -> Subject:
     if held is None:
         raise NotThereError(f"{name} is there only inside a phase: s goes into the one that is next")
     key = name.removeprefix(SIGN)
+    if not key:  # the first that is there
+        key = next((name for name, (tensor, _) in held.items() if tensor is not None), "")
+        if not key:
+            return Subject(None, None, "no", "no tensor goes in or comes out here")
+        others = [f"{SIGN}{name}" for name in held if name != key]
+        also = f"{', '.join(others[:4])}{', …' if len(others) > 4 else ''}"
+        words = [f"{SIGN}{key}", held[key][1], f"@ shows {also}" if others else ""]
+        return Subject(held[key][0], None, "no", " · ".join(word for word in words if word))
     if key not in held:
         there = ", ".join(SIGN + known for known in list(held)[:6]) or "no tensor"
         raise NotThereError(f"nothing at this place is called {name}: {there}")
