@@ -118,6 +118,8 @@ class Control:
         self.watch.looked_at.release()
         tracker, why = self.tracker, ""
         reason = self.going.at_boundary(active, len(tracker.local.stack) - 1, tracker.loop, self.stops, frame)
+        if reason is None and self.going.waits_for_call and tracker.inside.called(active, frame, self.going.target):
+            reason = StopReason.STEP
         if self.breakpoints.armed_phases and (found := self._hit(active, frame)) is not None:
             reason, why = StopReason.BREAKPOINT, found
         if reason is None:

@@ -78,6 +78,11 @@ class Going:
             self.until_iteration = loop.iteration + 2
         self.remark = ""
 
+    @property
+    def waits_for_call(self) -> bool:
+        """Whether it runs until a module is called: that may be the one that a phase is."""
+        return self.target is not None and self.target.kind == "module"
+
     # ── boundaries ──────────────────────────────────────────────────────────────────────────────────────────
 
     def at_boundary(self, active: Active, around: int, loop: Loop, stops: int, frame: FrameType) -> StopReason | None:

@@ -19,7 +19,7 @@ from stepdbg.agent.inside import held, stepped
 from stepdbg.agent.inside.backward import Backward
 from stepdbg.agent.inside.forward import Call, Forward
 from stepdbg.agent.quiet import quiet
-from stepdbg.protocol.inside import Grain, Place
+from stepdbg.protocol.inside import Grain, Place, Target
 from stepdbg.protocol.records import Phase
 
 if TYPE_CHECKING:
@@ -97,6 +97,20 @@ class Inside:
             paths.update({wrapper: paths[inner] for wrapper, inner in names.wrapped.items() if inner in paths})
             self._names = paths, {id(named.tensor): named.name for named in names.parameters}
         return self._names
+
+    def called(self, active: Active, frame: FrameType, target: Target | None) -> bool:
+        """Whether the phase that is about to run is the call of the module that `target` names."""
+        module = active.station.what()
+        if target is None or not isinstance(module, Module):
+            return False
+        self._active, self._frame, self._names = active, frame, None
+        try:
+            return self.module_called(module)[0] == target.name
+        except Exception as error:
+            self.broken(error)
+            return False
+        finally:
+            self._active = self._frame = self._names = None
 
     # ── a phase ─────────────────────────────────────────────────────────────────────────────────────────────
 
