@@ -6,6 +6,7 @@ import threading
 
 from stepdbg.agent.calls import Site
 from stepdbg.agent.flows import Hooks
+from stepdbg.agent.inside.stepped import Clip
 from stepdbg.agent.loop import Station
 from stepdbg.agent.trends import Noted
 from stepdbg.protocol.records import Phase
@@ -26,6 +27,10 @@ class Active:
     site: Site | None = None
     """The user's line it was called from, of FORWARD and LOSS."""
     first_node = 0
+    inside = False
+    """Whether it is gone into: something of ours is in place until it is left (see `inside/inside.py`)."""
+    clip: Clip | None = None
+    """Of a CLIP that is gone into."""
 
     def __init__(self, phase: Phase, station: Station, skippable: bool) -> None:
         self.phase = phase

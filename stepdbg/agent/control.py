@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from types import FrameType
 from typing import Any
@@ -17,15 +17,19 @@ from stepdbg.agent import frames
 from stepdbg.agent.active import Active
 from stepdbg.agent.breakpoints.book import Breakpoints
 from stepdbg.agent.channel import Channel, ChannelClosedError
+from stepdbg.agent.going import Going
 from stepdbg.agent.hangup import end_this_process
+from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.losswatch import LossWatch, number_of
 from stepdbg.agent.quiet import quiet
-from stepdbg.agent.report import Remembered, Report, kind_of
+from stepdbg.agent.report import Remembered, Report
+from stepdbg.agent.stoprecord import Cause, describe
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import GivenUpError, NotThereError, Work
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import ExceptionInfo, Phase, RailStep, StopReason, StopRecord
+from stepdbg.protocol.inside import Grain, Place
+from stepdbg.protocol.records import ExceptionInfo, StopReason, StopRecord
 from stepdbg.protocol.states import State
 
 POLL_EVERY = 0.005
@@ -62,13 +66,7 @@ class Control:
         self.breakpoints = Breakpoints()
         self._channel = channel
         self._settings = settings
-        self._mode = m.Action.CONTINUE
-        self._stop_at: Phase | None = None
-        if settings.stop_at == "first":
-            self._mode = m.Action.NEXT
-        elif settings.stop_at != "never":
-            self._stop_at = Phase(settings.stop_at)
-        self._until_iteration = 0
+        self.going = Going(settings.stop_at)
         self._pause = False
         self._lock = threading.RLock()
         self._began = perf_counter()
@@ -76,9 +74,9 @@ class Control:
         self._next_progress = 0.0
         self._report: Remembered | None = None
         self._breakages = 0
-        self.watch.thorough = self._mode is m.Action.NEXT
+        self.watch.thorough = self.going.mode is m.Action.NEXT
         tracker.before.limit = settings.previous_bytes // 2
-        tracker.free = settings.stop_at == "never"
+        tracker.free = tracker.light = settings.stop_at == "never"
 
     def _clock(self) -> float:
         """Seconds that the script has run since the agent began, without the time held."""
@@ -118,22 +116,43 @@ class Control:
     def boundary(self, active: Active, frame: FrameType) -> None:
         """A phase is about to run, and boundaries are recorded: stop if due. May set `active.skipped`."""
         self.watch.looked_at.release()
-        mode = self._mode
-        if mode is m.Action.NEXT:
-            reason = StopReason.STEP if self.stops else StopReason.ENTRY
-        elif mode is m.Action.ITERATION and self.tracker.loop.iteration >= self._until_iteration:
+        tracker, why = self.tracker, ""
+        reason = self.going.at_boundary(active, len(tracker.local.stack) - 1, tracker.loop, self.stops, frame)
+        if reason is None and self.going.waits_for_call and tracker.inside.called(active, frame, self.going.target):
             reason = StopReason.STEP
-        elif self._stop_at is active.phase:
-            reason, self._stop_at = StopReason.BREAKPOINT, None
-        else:
+        if self.breakpoints.armed_phases and (found := self._hit(active, frame)) is not None:
+            reason, why = StopReason.BREAKPOINT, found
+        if reason is None:
             if perf_counter() >= self._next_poll:
                 with self._lock:
                     self._look(perf_counter())
             if not self._pause:
                 return
             reason = StopReason.PAUSE
-        if self.tracker.armed and not self.capturing():
-            self._hold(reason, active, frames.of_call(frame), None)
+        if tracker.armed and not self.capturing():
+            cause = Cause(reason, active, why=why, remark=self.going.remark)
+            self._hold(cause, frames.of_call(frame))
+
+    def _hit(self, active: Active, frame: FrameType) -> str | None:
+        try:
+            return self.breakpoints.at_phase(active, frame)
+        except Exception as error:
+            self.broken(error)
+            return None
+
+    def hold_inside(
+        self,
+        active: Active,
+        around: Sequence[Active],
+        place: Place,
+        frame: FrameType | None,
+        holding: Holding,
+        why: str,
+    ) -> None:
+        """Hold the script at a place inside the phase `active`. `around`: the phases that its thread is in."""
+        reason = StopReason.BREAKPOINT if why else StopReason.STEP
+        cause = Cause(reason, at=place, inside=active, around=around, why=why, remark=self.going.remark)
+        self._hold(cause, frames.of_call(frame), holding)
 
     @staticmethod
     def capturing() -> bool:
@@ -145,12 +164,12 @@ class Control:
         """The script dies of `error`: hold it once more, at the line that raised."""
         self._end_free_run()
         info = ExceptionInfo(type(error).__name__, str(error), text)
-        self._hold(StopReason.EXCEPTION, None, frames.of_traceback(error.__traceback__), info)
+        self._hold(Cause(StopReason.EXCEPTION, exception=info), frames.of_traceback(error.__traceback__))
 
     def finished(self) -> None:
         """The script has run to its end: hold it before teardown."""
         self._end_free_run()
-        self._hold(StopReason.FINISHED, None, [], None)
+        self._hold(Cause(StopReason.FINISHED), [])
 
     def look(self) -> None:
         """In a free run, every POLL_EVERY seconds: hear a pause, and let go of graphs that were looked at."""
@@ -161,16 +180,21 @@ class Control:
                 self._end_free_run()
 
     def _end_free_run(self) -> None:
+        self._end_light_run()
         if self.tracker.free:
             self.tracker.free = False
-            self.tracker.watched.ran_free(self.tracker.sequence_number())
-            self._mode = m.Action.ITERATION  # until the pause takes effect, nothing else stops
-            self._until_iteration = sys.maxsize
+            self.going.only_pauses()  # until the pause takes effect, nothing else stops
             self.tracker.loop.after_free_run()
             last = self.tracker.last
             if last is not None and not last.station.failed:
                 self.tracker.last = None  # left when the free run had just begun
             self.watch.after_free_run()
+
+    def _end_light_run(self) -> None:
+        """What is noted only while stepping is noted again."""
+        if self.tracker.light:
+            self.tracker.light = False
+            self.tracker.watched.ran_free(self.tracker.sequence_number())
 
     def _look(self, now: float) -> None:
         """Read what the screen said meanwhile, and tell it how far we are."""
@@ -205,13 +229,7 @@ class Control:
 
     # ── stopped ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _hold(
-        self,
-        reason: StopReason,
-        active: Active | None,
-        stack: list[tuple[FrameType, int]],
-        exception: ExceptionInfo | None,
-    ) -> None:
+    def _hold(self, cause: Cause, stack: list[tuple[FrameType, int]], holding: Holding | None = None) -> None:
         if not self.tracker.armed:
             return
         local = self.tracker.local
@@ -221,14 +239,15 @@ class Control:
             try:
                 self._pause = False
                 self.stops += 1
+                self._end_light_run()
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
                 report.keep_at_most(self._settings.previous_bytes // 2)
-                report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
+                report.over = cause.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
+                report.holding = holding
                 with quiet():
-                    record = self._record(reason, active, report, exception)
+                    record = describe(self.stops, cause, report, self.tracker, self.watch, self._clock())
                 self._channel.send(m.Stopped(record))
-                action = self._serve(report)
-                self._go_on(action, active)
+                self._go_on(self._serve(report), cause, record)
                 with quiet():
                     self._report = report.remembered() if self.tracker.armed else None
             except ChannelClosedError:
@@ -239,87 +258,14 @@ class Control:
                 local.closed = closed
                 self.held += perf_counter() - began
 
-    def _record(
-        self, reason: StopReason, active: Active | None, report: Report, exception: ExceptionInfo | None
-    ) -> StopRecord:
-        tracker, loop = self.tracker, self.tracker.loop
-        described, here = frames.describe(report.stack)
-        enclosing = [a for a in tracker.local.stack if a is not active]
-        last = tracker.last
-        ran = [report.run_of(last)] if last is not None else []
-        if active is not None and active.phase is Phase.BACKWARD and self.watch.inline is not None:
-            ran.append(self.watch.inline)
-        return StopRecord(
-            number=self.stops,
-            reason=reason,
-            iteration=loop.iteration,
-            micro_batch=loop.micro_batch if loop.micro_known else 0,
-            just_ran=tuple(ran),
-            next=report.run_of(active, upcoming=True) if active is not None else None,
-            inside=tuple(report.run_of(a, upcoming=True) for a in enclosing),
-            rail=self._rail(active, report, exception),
-            loss=self.watch.loss(),
-            stack=described,
-            here=here,
-            thread=threading.current_thread().name,
-            elapsed=self._clock(),
-            rate=loop.rate(),
-            exception=exception,
-            note=self._note(reason),
-            lrs=report.lrs(),
-            ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
-        )
-
-    def _note(self, reason: StopReason) -> str:
-        loop = self.tracker.loop
-        if loop.order or loop.iteration > 1 or loop.over or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
-            return ""
-        seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"
-        return (
-            f"{seen}. Likely reasons: it trains in a child process, calls .forward() directly, or uses functions that "
-            "are not known as phases (name them with --phase step=pkg.mod:Class.method)."
-        )
-
-    def _rail(self, active: Active | None, report: Report, exception: ExceptionInfo | None) -> tuple[RailStep, ...]:
-        loop = self.tracker.loop
-        steps = []
-        passed_next = False
-        for _, station in loop.rail():
-            current = active is not None and station is active.station
-            run_now = station.iteration == loop.iteration and station.micro == loop.micro_batch and station.count > 0
-            if current:
-                state, passed_next = "next", True
-            elif station.failed and exception is not None:
-                state = "failed"
-            elif loop.partly_free >= loop.iteration and station.mark == 0:
-                state = "ahead" if passed_next else "unknown"  # not entered since the free run
-            elif run_now or (station.iteration == loop.iteration and not passed_next):
-                state = "skipped" if station.skipped else "done"
-            else:
-                state = "ahead"
-            ahead = state == "ahead" and station.iteration != loop.iteration
-            steps.append(
-                RailStep(
-                    phase=station.phase,
-                    subject=report.subject_of(station),
-                    kind=kind_of(station),
-                    state=state,
-                    seconds=None if ahead or current else station.seconds,
-                    count=station.count if not current else station.count + 1,
-                    depth=station.depth,
-                    detail=station.detail,
-                )
-            )
-        return tuple(steps)
-
-    def _serve(self, report: Report) -> m.Action:
+    def _serve(self, report: Report) -> m.Resume:
         while True:
             message = self._channel.wait()
             if isinstance(message, m.Resume):
-                return message.action
+                return message
             if isinstance(message, m.Detach):
                 self._let_go()
-                return m.Action.CONTINUE
+                return m.Resume(m.Action.CONTINUE)
             if isinstance(message, (m.Pause, m.Cancel)):
                 continue  # held already; answered already
             self._answer(report, message)
@@ -347,25 +293,32 @@ class Control:
             outcome = m.Failed(query.id, prefix + lines[0])
         work.end(outcome)
 
-    def _go_on(self, action: m.Action, active: Active | None) -> None:
+    def _go_on(self, resume: m.Resume, cause: Cause, record: StopRecord) -> None:
         if not self.tracker.armed:
             return
+        tracker, active, action = self.tracker, cause.active, resume.action
         if action is m.Action.SKIP and (active is None or not active.skippable):
             action = m.Action.NEXT
         if active is not None:
             active.skipped = action is m.Action.SKIP
-        self._mode = m.Action.NEXT if action is m.Action.SKIP else action
-        self._until_iteration = self.tracker.loop.iteration + 1
-        self.tracker.free = self._mode is m.Action.CONTINUE and self._stop_at is None
-        if self.tracker.free:
-            self.tracker.watched.runs_free()
-            self.tracker.passes.ran_free()
-            self.tracker.before.runs_free()
-        self.watch.thorough = self._mode is not m.Action.CONTINUE
+        line = record.stack[record.here].line if record.here is not None else 0
+        self.going.go_on(action, cause.at, len(record.inside), tracker.loop, resume.target, line)
+        runs = self.going.runs
+        tracker.free = runs and not self._waits_for_something()
+        tracker.light = runs
+        if runs:
+            tracker.watched.runs_free()
+            tracker.passes.ran_free()
+            tracker.before.runs_free()
+        self.watch.thorough = not runs
         if self.watch.thorough:
             self.watch.complete = True
         self._next_progress = perf_counter() + PROGRESS_EVERY
-        self._channel.send(m.Continued(action))
+        self._channel.send(m.Continued(resume.action))
+
+    def _waits_for_something(self) -> bool:
+        """Whether a breakpoint needs boundaries to be recorded. That costs a few µs a boundary, told in README."""
+        return self.breakpoints.armed_phases or any(self.breakpoints.wants(grain) for grain in Grain)
 
     # ── the end of the conversation ─────────────────────────────────────────────────────────────────────────
 

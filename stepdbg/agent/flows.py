@@ -180,7 +180,7 @@ class Flows:
         while self._backwards and self._backwards[0].iteration < backward.iteration - 1:
             self._backwards.popleft()
         self._backwards.append(backward)
-        backward.note = _obstacle() if self.on else EARLIER
+        backward.note = obstacle() if self.on else EARLIER
         return not backward.note
 
     def ran_free(self, number: int) -> None:
@@ -225,7 +225,7 @@ def root_nodes(call: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     return list(dict.fromkeys(nodes))
 
 
-def _obstacle() -> str:
+def obstacle() -> str:
     """Why the backward that is about to run cannot be watched."""
     compiled: Any = sys.modules.get("torch._dynamo.compiled_autograd")
     if compiled is not None and getattr(compiled, "compiled_autograd_enabled", False):

@@ -23,6 +23,8 @@ from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
+from stepdbg.agent.inside import held, targets
+from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory import account as memory
@@ -36,6 +38,7 @@ from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
+from stepdbg.protocol.inside import FindTarget, GetHeld, Target
 from stepdbg.protocol.records import (
     MemoryRecord,
     Phase,
@@ -97,6 +100,8 @@ class Report:
         self._next = Remembered()
         self.over = False
         """Whether nothing of the script runs after this stop."""
+        self.holding: Holding | None = None
+        """Finds the tensors at the place that the script is held at; None: it is held between phases."""
         if before is not None:
             self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
 
@@ -158,12 +163,23 @@ class Report:
         before = self._before.marks if self._before is not None else None
         return Parameters(self._tracker, self.names, self.graphs, before, self._next.marks, self._watch.grad_label)
 
+    # ── inside a phase ──────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def held(self) -> held.Held | None:
+        """The tensors at this place, found when first asked for."""
+        return self.holding() if self.holding is not None else None
+
+    def target(self, text: str) -> Target:
+        """Where to run until, in the user's words. Raises NotThereError."""
+        return targets.find(text, self.names, self.stack)
+
     # ── values ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
     def values(self) -> Values:
         """The numbers of single tensors."""
-        return Values(self._tracker, self._watch, self._names, self.stack, self._number)
+        return Values(self._tracker, self._watch, self._names, self.stack, self._number, self.held)
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -268,5 +284,7 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     SetValue: lambda r, query, work: r.edit(query, work),
     SetRequiresGrad: lambda r, query, work: r.edit(query, work),
     GetDiff: lambda r, query, work: r.diffs.page(query, work),
+    GetHeld: lambda r, _, __: held.listed(r._number, r.held),
+    FindTarget: lambda r, query, _: r.target(query.text),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from stepdbg.agent.active import Active, Local
 from stepdbg.agent.calls import Calls
 from stepdbg.agent.flows import Backward
+from stepdbg.agent.freerun import FreeRun
+from stepdbg.agent.inside.inside import Inside
 from stepdbg.agent.loop import Loop
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
@@ -37,7 +39,7 @@ _LOSS, _STEP, _ZERO_GRAD = Phase.LOSS, Phase.STEP, Phase.ZERO_GRAD
 # Looked up once: reading a member off an Enum class costs more than comparing it.
 
 
-class Tracker:
+class Tracker(FreeRun):
     """The one object that all wrappers of a process share."""
 
     def __init__(self) -> None:
@@ -49,6 +51,9 @@ class Tracker:
         self.free = False
         """Whether the script runs on until it is paused: then boundaries are not recorded, only what stays true
         beyond them is: iterations, backwards since gradients were cleared, what the gradients are."""
+        self.light = False
+        """Whether the script runs on without stepping: free, or with its boundaries recorded because a breakpoint waits
+        at one. Then no copies are made, and nothing is noted of gradients and steps."""
         self.next_look = 0.0
         """When to look at the socket again in a free run, as `perf_counter` tells the time."""
         self.loop = Loop()
@@ -64,6 +69,7 @@ class Tracker:
         self.before = Before()
         """What parameters were before the last step of each optimizer."""
         self.trends = TrendNotes()
+        self.inside = Inside(self)
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -116,15 +122,17 @@ class Tracker:
         local.closed = True  # what the agent itself calls while it holds the script is no phase
         try:
             control.boundary(active, frame)
+            self.inside.begins(control, active, subject, (args, kwargs), frame)
             if phase is _BACKWARD or phase is _ZERO_GRAD:
                 self._watch(control, active, args, kwargs)
             elif phase is _STEP:
                 self.before.upcoming = None
-                if self.armed and not (active.skipped or self.free):
+                if self.armed and not active.skipped and (not self.light or active.inside):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
                 if self.trends.on:
                     self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
+            self.inside.ends(active)
             stack.pop()
             self._reopen(local)
             self.backward_threads.discard(get_ident())
@@ -163,6 +171,8 @@ class Tracker:
     def leave(self, active: Active, result: Any, error: BaseException | None) -> None:
         """The phase of `active` has returned `result` or raised `error`. Never raises."""
         control, local = self.control, self.local
+        if active.inside:
+            self.inside.ends(active)
         if active.phase is _BACKWARD or active.phase is _ZERO_GRAD:
             self._unwatch(control, active)
         now = perf_counter()
@@ -184,28 +194,32 @@ class Tracker:
                 station.failed = True
         self.last = active
         try:
-            self.loop.left(station, seconds)
-            if phase is _FORWARD or phase is _LOSS:
-                self.calls.made_at(active.first_node, self.sequence_number(), active.site)
-                if error is None:
-                    control.watch.result(active, result)
-            elif phase is _BACKWARD:
-                self.backward_threads.discard(get_ident())
-                control.watch.phase_ended(active, error, result)
-            elif phase is _STEP:
-                self.before.step_ended(id(station.what()), failed=error is not None)
-                self.trends.step_ended(self, control, active, error)
-                self._stepped(station.what())
-            elif not active.skipped:
-                if phase is _ZERO_GRAD:
-                    self.loop.cleared()
-                control.watch.phase_ended(active, error)
+            self._left(control, active, seconds, result, error)
         except Exception as failure:
             control.broken(failure)
 
+    def _left(self, control: Control, active: Active, seconds: float, result: Any, error: BaseException | None) -> None:
+        phase, station = active.phase, active.station
+        self.loop.left(station, seconds)
+        if phase is _FORWARD or phase is _LOSS:
+            self.calls.made_at(active.first_node, self.sequence_number(), active.site)
+            if error is None:
+                control.watch.result(active, result)
+        elif phase is _BACKWARD:
+            self.backward_threads.discard(get_ident())
+            control.watch.phase_ended(active, error, result)
+        elif phase is _STEP:
+            self.before.step_ended(id(station.what()), failed=error is not None)
+            self.trends.step_ended(self, control, active, error)
+            self._stepped(station.what())
+        elif not active.skipped:
+            if phase is _ZERO_GRAD:
+                self.loop.cleared()
+            control.watch.phase_ended(active, error)
+
     def _watch(self, control: Control, active: Active, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A backward (or a zero_grad) is about to run: watch what the user wants watched."""
-        if active.skipped or self.free or not self.armed:
+        if active.skipped or self.light or not self.armed:
             return
         watch, loop = control.watch, self.loop
         try:
@@ -241,87 +255,6 @@ class Tracker:
             return None
         return self.enter(_LOSS if self.is_criterion(type(module)) else _FORWARD, module, frame, False)
 
-    # ── running free ────────────────────────────────────────────────────────────────────────────────────────
-
-    def look(self) -> bool:
-        """Every few milliseconds of a free run: look at the socket. True when the free run is over here."""
-        control = self.control
-        if control is None:
-            return False
-        try:
-            control.look()
-        except Exception as error:
-            control.broken(error)
-        return not self.free
-
-    def after_free(self, phase: Phase, name: str) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None] | None:
-        """What the wrapper of the function `name` calls when it has run in a free run, with the arguments of the call.
-
-        None: nothing of this phase outlasts it.
-        """
-        return {
-            _ZERO_GRAD: self.cleared_free,
-            _BACKWARD: self.grad_free if name == "grad" else self.backward_free,
-            _STEP: self.stepped_free,
-            Phase.UNSCALE: lambda _args, _kwargs: self._label_free("unscaled"),
-            Phase.CLIP: lambda _args, _kwargs: self._label_free("clipped"),
-        }.get(phase)
-
-    def cleared_free(self, _args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
-        """Gradients were cleared in a free run."""
-        self.loop.backwards = 0
-        self._label_free("")
-
-    def _label_free(self, label: str) -> None:
-        if self.control is not None:
-            self.control.watch.grad_label = label
-
-    def grad_free(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """`torch.autograd.grad` has run in a free run."""
-        self.backward_free(args, kwargs, "grad")
-
-    def backward_free(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], method: str = "backward") -> None:
-        """A backward has run in a free run: its root is the loss, whatever made it."""
-        control, loop = self.control, self.loop
-        if control is None:
-            return
-        if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
-        loop.backwards += 1
-        loop.had_backward = True
-        try:
-            control.watch.backward_ran(args, kwargs, method, self.loss_scaled)
-        except Exception as error:
-            control.broken(error)
-        self.loss_scaled = False
-
-    def stepped_free(self, args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
-        """An optimizer has stepped in a free run."""
-        control, loop = self.control, self.loop
-        if control is None:
-            return
-        if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
-        self.steps_seen += 1
-        if loop.alone == id(args[0]):
-            loop.over = True
-        else:
-            loop.stepped(id(args[0]), self.known_optimizers)
-
-    def raised_free(self, phase: Phase | None, subject: Any, frame: FrameType, error: BaseException) -> None:
-        """A phase (None: of a module) has raised in a free run: note where, for the post-mortem."""
-        control = self.control
-        if control is None or self.recording() is not None or isinstance(error, StopIteration):
-            return
-        if phase is None:
-            phase = _LOSS if self.is_criterion(type(subject)) else _FORWARD
-        try:
-            active = self._begin(control, phase, subject, frame, False, 0)
-            active.station.failed = True
-            self.last = active
-        except Exception as failure:
-            control.broken(failure)
-
     # ── custom phases: the observer of `stepdbg.phase` ──────────────────────────────────────────────────────
 
     def enter_custom(self, name: str, frame: FrameType) -> Active | None:
@@ -341,9 +274,10 @@ class Tracker:
         own = Tracker
         entering = (own.enter, own.enter_module, own.enter_custom, own.step_inside_begins)
         leaving = (own.leave, own.leave_custom, own.step_inside, own.step_left_out)
+        places = (Inside.module_before, Inside.module_after, Inside.ran)
         free = (own.cleared_free, own.backward_free, own.grad_free, own.stepped_free, own._label_free)
         inside = (*self.calls.entry_points(), *self.watched.outputs.entry_points(), *self.before.entry_points())
-        return (*entering, *leaving, own.look, own.raised_free, *free, *inside)
+        return (*entering, *leaving, own.look, own.raised_free, *free, *inside, *places)
 
     # ── the rest ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -352,7 +286,7 @@ class Tracker:
         control = self.control
         if control is None or not self.armed or all(active.phase is not _BACKWARD for active in self.local.stack):
             return False
-        if not self.free:
+        if not self.light:
             self.before.keep(control, args[0], self.loop.iteration, args, kwargs)
         return True
 

@@ -68,7 +68,7 @@ class TrendNotes:
     def step_begins(self, tracker: Tracker, control: Control, active: Active) -> None:
         """A STEP is about to run. The time that this takes is none of the script's."""
         optimizer = active.station.what()
-        if active.skipped or tracker.free or not tracker.armed or optimizer is None:
+        if active.skipped or tracker.light or not tracker.armed or optimizer is None:
             return
         began, loop = perf_counter(), tracker.loop
         try:

@@ -90,6 +90,8 @@ def phase_wrapper(
                 tracker.leave(active, None, None)
                 return skipped_result(*args, **kwargs)
             result = original(*args, **kwargs)
+            if active.inside:
+                tracker.inside.ran(active, result, frame)
         except BaseException as error:
             _forget_this_frame(error)
             if active is not None:
@@ -103,7 +105,7 @@ def phase_wrapper(
     return call
 
 
-def module_call(
+def module_call(  # noqa: C901  (one function more would cost more than all that it does)
     tracker: Tracker,
     original: Function,
     is_dynamo_compiling: Callable[[], bool],
@@ -120,10 +122,11 @@ def module_call(
     recomputing = tracker.backward_threads
     note = tracker.calls.note
     outputs = tracker.watched.outputs
+    inside = tracker.inside
     marked = outputs.by_id
 
     @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: C901, N807
         if is_dynamo_compiling() or not tracker.armed or (tracker.free and local.closed):
             try:
                 return original(self, *args, **kwargs)
@@ -141,10 +144,12 @@ def module_call(
                 raise
             local.closed = False
             return result
-        active = None
+        active = call = None
         try:
             if not local.closed:
                 active = tracker.enter_module(self, sys._getframe(1))
+            elif (forward := inside.forward) is not None:
+                call = inside.module_before(forward, self, args, kwargs, sys._getframe(1))
             grad = grad_enabled()
             first = sequence_number()
             result = original(self, *args, **kwargs)
@@ -155,8 +160,13 @@ def module_call(
                 note(id(self), grad, first, last, args, kwargs, result)
                 if marked and id(self) in marked:
                     outputs.note(tracker, self, result)
+            if call is not None and forward is not None:
+                ended, call = call, None
+                inside.module_after(forward, ended, self, args, kwargs, sys._getframe(1), result)
         except BaseException as error:
             _forget_this_frame(error)
+            if call is not None and forward is not None:
+                forward.after(call, self, args, kwargs, None)
             if active is not None:
                 tracker.leave(active, None, error)
             raise

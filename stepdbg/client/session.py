@@ -17,6 +17,7 @@ from stepdbg.errors import LocalProtocolError, ProtocolError, RequestCancelledEr
 from stepdbg.protocol import VERSION, codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.connection import Connection
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopRecord
 from stepdbg.protocol.states import Role, State
 
@@ -158,9 +159,11 @@ class Session(ABC):
         while (event := await self._events.get()) is not None:
             yield event
 
-    def resume(self, action: m.Action) -> None:
-        """Let the stopped script go on. Raises SessionClosedError when it is not stopped, RequestError for a skip
-        of a phase that cannot be skipped; then nothing was sent.
+    def resume(self, action: m.Action, target: Target | None = None) -> None:
+        """Let the stopped script go on; UNTIL: to `target`.
+
+        Raises SessionClosedError when it is not stopped, RequestError for a skip of a phase that cannot be skipped;
+        then nothing was sent.
         """
         if self.stop is None:
             raise SessionClosedError("the script is not stopped")
@@ -168,7 +171,7 @@ class Session(ABC):
         if action is m.Action.SKIP and (upcoming is None or not upcoming.skippable):
             what = "nothing is about to run" if upcoming is None else f"{upcoming.phase.value} cannot be skipped"
             raise RequestError(f"{what}: only zero_grad, backward, clip, step and scheduler can")
-        self._send(m.Resume(action))
+        self._send(m.Resume(action, target))
         self.stop = None
 
     def pause(self) -> None:

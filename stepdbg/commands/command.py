@@ -104,6 +104,13 @@ class ChainHost(Protocol):
         """Show how the backward comes to that parameter; empty: to the selected one."""
 
 
+class InsideHost(Protocol):
+    """What a command can ask of the app about places inside phases. Each call returns at once."""
+
+    def until(self, place: str) -> None:
+        """Run until there; empty: until what is selected in the focused pane."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -138,6 +145,10 @@ class Host(Protocol):
     @property
     def chains(self) -> ChainHost:
         """How backwards are explained."""
+
+    @property
+    def inside(self) -> InsideHost:
+        """Places inside phases."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -17,6 +17,7 @@ from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
+from stepdbg.commands.inside import INSIDE
 from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
@@ -34,8 +35,8 @@ PANES: tuple[tuple[str, str, str], ...] = (
 )
 """Number, name and content of the panes."""
 
-RESERVED_KEYS = frozenset("soubNISC")
-"""Kept free: stepping inside, breakpoints, and the same steps backwards in time."""
+RESERVED_KEYS = frozenset("bNISC")
+"""Kept free: breakpoints, and the same steps backwards in time."""
 
 
 def _resume(action: Action, host: Host, _argument: str) -> None:
@@ -240,6 +241,7 @@ _APP = (
 
 COMMANDS: tuple[Command, ...] = (
     *_RUN,
+    *INSIDE,
     *_LOOK,
     *_SCREEN,
     *GRAPH,

@@ -26,6 +26,7 @@ from stepdbg.launch import ending, spawn
 from stepdbg.launch.interpreter import Interpreter
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopReason
 
 INJECT = Path(__file__).parent.parent / "agent" / "inject"
@@ -317,10 +318,10 @@ class ProcessSession(Session):
             self.finish()  # never started, detached, or stuck in the kernel: no end will be told
         self._free_terminal()
 
-    def resume(self, action: m.Action) -> None:
+    def resume(self, action: m.Action, target: Target | None = None) -> None:
         """Let the stopped script go on; see `Session.resume`."""
         last = self.stop is not None and self.stop.reason in LAST_STOPS
-        super().resume(action)
+        super().resume(action, target)
         self._over = last
 
     async def _let_end(self) -> None:

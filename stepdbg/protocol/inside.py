@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, ClassVar
 
 
 class Grain(str, Enum):
@@ -38,3 +39,62 @@ class Place:
     """Sequence number of a node."""
     detail: str = ""
     """A short remark, as PhaseRun has: "shown from a copy after the fact"."""
+
+
+@dataclass(frozen=True)
+class HeldTensor:
+    """One tensor that is there to look at while the script is held at a place."""
+
+    name: str
+    """"input[0]", "output", "grad_in[0]", "grad_out[0]", "self.grad", "before". Shown as "@" and this name."""
+    shape: tuple[int, ...] | None
+    dtype: str
+    device: str
+    note: str = ""
+    """What it is, in a few words, where the name does not say it; or why there is none."""
+
+
+@dataclass(frozen=True)
+class HeldTensors:
+    """What is there to look at, at this place, until the script goes on."""
+
+    stop: int
+    tensors: tuple[HeldTensor, ...]
+    note: str = ""
+    """Why there is nothing."""
+
+
+@dataclass(frozen=True)
+class GetHeld:
+    """The tensors at the place that the script is held at. Cost: a walk over what went in; no pass over data."""
+
+    RESULT: ClassVar[type[Any]] = HeldTensors
+    id: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to run until: what `Resume.target` says, in full."""
+
+    kind: str
+    """"phase", "module", "op", "node" (by sequence number, or by class), "parameter" (its gradient) or "line"."""
+    name: str
+    """Value of the phase, path of the module, name of op or node class, parameter name; a line's number."""
+    file: str = ""
+    """Of a line: absolute."""
+    words: str = ""
+    """For the user: "net.2 is called", "line 31 of train.py"."""
+
+
+@dataclass(frozen=True)
+class FindTarget:
+    """What the user's word for a place to run until means here. Fails with one line where it means nothing.
+
+    `text`: a phase ("step", "zero_grad"), a module's path ("net.2"), a parameter's name, "node 123" (sequence
+    number), a node's class or an op's name ("AddmmBackward0", "addmm", "aten.addmm.default"), a line ("31" of the
+    file that the script is held in, or "train.py:31").
+    """
+
+    RESULT: ClassVar[type[Any]] = Target
+    id: int
+    text: str

@@ -10,6 +10,7 @@ from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
+from stepdbg.protocol.inside import FindTarget, GetHeld, Target
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -34,6 +35,12 @@ class Action(str, Enum):
     """Run until paused, an exception or the end."""
     SKIP = "skip"
     """Leave out the phase about to run, stop at the boundary after it. Refused where it cannot be skipped."""
+    INTO = "into"
+    """Go into what is about to run: a phase, a module, a module's operations. NEXT where nothing is inside."""
+    OUT = "out"
+    """Run to the end of the module that encloses this place; of the phase, where there is none."""
+    UNTIL = "until"
+    """Run until the place that `Resume.target` names, or until a whole iteration has not come to it."""
 
 
 # ── from the agent ──────────────────────────────────────────────────────────────────────────────────────────
@@ -120,6 +127,8 @@ class Resume:
     """Let the script go on. Legal only while stopped."""
 
     action: Action
+    target: Target | None = None
+    """Of UNTIL: as `FindTarget` gave it."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,8 @@ class GetGraph:
     lens: Lens = PLAIN
     seek: str = ""
     """Where to begin instead of `offset`: "parent:I", "leaf:I" (the next one below), "target:I" (of a reference) or
-    "row:I", with I a `GraphRow.index`; or "parameter:NAME". The page is around it then, `found` its position."""
+    "row:I", with I a `GraphRow.index`; or "parameter:NAME", "node:SEQ", "module:PATH" (its last call). The page is
+    around it then, `found` its position."""
     measure: bool = False
     """Measure what each node keeps first, also where the graph is so large that this takes a while."""
 
@@ -334,6 +344,7 @@ Query = (
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
     | GetTrends | GetChain
+    | GetHeld | FindTarget
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -21,11 +21,13 @@ from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage
 from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
+from stepdbg.ui.inside import InsideCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -53,7 +55,7 @@ from stepdbg.ui.step import StepCommands
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
 from stepdbg.ui.values import ValuesCommands
 
-AHEAD = frozenset({"next", "iteration"})
+AHEAD = frozenset({"next", "iteration", "step", "out"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
 at the stop that follows. Others would do something to a phase that nobody has seen.
 """
@@ -88,6 +90,7 @@ class StepdbgApp(App[Exited | None]):
         self.edits = EditCommands(self, self._ask_session, self._answered)
         self.compare = CompareCommands(self, self._ask_session)
         self.plots = PlotCommands(self, self._ask_session)
+        self.inside = InsideCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
@@ -302,10 +305,10 @@ class StepdbgApp(App[Exited | None]):
         else:
             self.notify("press q to quit", markup=False)
 
-    def resume_script(self, action: m.Action) -> None:
+    def resume_script(self, action: m.Action, target: Target | None = None) -> None:
         """Let the stopped script go on; a refused skip is said in one line."""
         try:
-            self._session.resume(action)
+            self._session.resume(action, target)
         except RequestError as error:
             self.notify(str(error), severity="warning", markup=False)
         except SessionClosedError:

@@ -16,8 +16,10 @@ from stepdbg.ui.words import (
     DIM,
     FAILED,
     NOW,
+    detail_of,
     exit_text,
     fit,
+    held_at,
     joined,
     loss_number,
     loss_text,
@@ -32,10 +34,11 @@ FACTS = 72
 HEADER_HELP = """\
 The first line tells the iteration (from one optimizer step to the next), the micro-batch inside it, the
 loss with its change since the previous one (▼ lower, ▲ higher, = the same), iterations per second of the
-script's own run time, and the state: ● stopped, ◌ running or starting, ■ finished or ended, ✗ failed. Below
-the rail stands what just ran, with its time, what is next (▶), and the line of your code. ◀ marks an earlier
-stop, ✎ what was set by hand at the one on screen. Where there is room the first line tells which python runs
-the script, and its torch.
+script's own run time, and the state: ● stopped, ◌ running or starting, ■ finished or ended, ✗ failed.
+Below the rail stands what just ran, with its time, what is next (▶), and the line of your code; inside a
+phase the module, operation, node or parameter that is about to run (▶) or has run (✓). ◀ marks an earlier
+stop, ✎ what was set by hand at the one on screen. Where there is room the first line tells which python
+runs the script, and its torch.
 """
 
 
@@ -204,7 +207,10 @@ class StatusLine(Widget, can_focus=False):
         parts = []
         if stop.inside:
             inside = " › ".join(upcoming(run, stop.rail) for run in stop.inside)
-            parts.append(Content.styled(f"inside {inside}", DIM))
+            around = Content.styled(f"inside {inside}", DIM)
+            if stop.at is not None:
+                return joined([Content.assemble(around, (" ▸ ", DIM), held_at(stop.at)), *detail_of(stop.at)])
+            parts.append(around)
         nothing = "not recorded, it ran free" if stop.ran_free else "nothing yet"
         just = ", ".join(ran(run, stop.rail) for run in stop.just_ran) or nothing
         parts.append(Content.assemble(("just ran: ", DIM), just))
@@ -231,6 +237,8 @@ class StatusLine(Widget, can_focus=False):
             lines.append(Content.styled(f" ✗ exception {what}", FAILED))
         elif stop.reason is StopReason.FINISHED:
             lines.append(Content.styled(" ■ finished: held before teardown, c lets it end", "bold"))
+        if stop.why:
+            lines.append(Content.styled(f" ● {stop.why}", NOW))
         if stop.note:
             lines.append(Content.styled(f" {stop.note}", "italic"))
         if recorded.edits:

@@ -85,6 +85,10 @@ class TensorCopied(ValuesMessage):
     """What is shown is wanted in the clipboard as Python."""
 
 
+class HeldWanted(ValuesMessage):
+    """The next of the tensors that are held inside the phase is to be shown."""
+
+
 class ModuleMarked(ValuesMessage):
     """What the module of that path puts out is to be kept, or no longer."""
 

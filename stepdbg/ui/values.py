@@ -12,7 +12,7 @@ from stepdbg.protocol.slices import SliceError, against, read_index, read_slice
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 from stepdbg.ui import format as fmt
 from stepdbg.ui.exporting import Ask
-from stepdbg.ui.messages import ElementSelected, ElementSought, ModuleMarked, TensorCopied, ValuesMessage
+from stepdbg.ui.messages import ElementSelected, ElementSought, HeldWanted, ModuleMarked, TensorCopied, ValuesMessage
 from stepdbg.ui.panes.values import ValuesPane
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ValuesCommands:
                 self._app.element = message.index
         elif isinstance(message, ElementSought):
             self.go_to(message.what)
+        elif isinstance(message, HeldWanted):
+            self._app.inside.next_held()
         elif isinstance(message, TensorCopied):
             self.copy()
         elif isinstance(message, ModuleMarked):
@@ -60,6 +62,8 @@ class ValuesCommands:
         """Another tensor; "-": the selected parameter."""
         pane = self._pane
         name = "" if expression == "-" else expression.strip()
+        if not name:
+            pane.show_parameter()
         if name and name == pane.look.expression:
             pane.action_evaluate()
         pane.change(replace(pane.look, expression=name))

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from stepdbg.client.session import Exited
+from stepdbg.plain.inside import place
+from stepdbg.protocol.inside import Place
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun, RailStep
 from stepdbg.ui import format as fmt
 
@@ -46,6 +48,18 @@ def upcoming(run: PhaseRun, rail: Sequence[RailStep] = ()) -> str:
     """A phase about to run: "step SGD", "forward net (no grad)"."""
     label = phase_label(run, rail)
     return f"{label} ({run.detail})" if run.detail else label
+
+
+def held_at(at: Place) -> Content:
+    """Where inside a phase: "▶ before net.2 Linear", "✓ after net.2 Linear"."""
+    mark, style = ("▶", NOW) if at.when == "before" else ("✓", "bold")
+    return Content.styled(f"{mark} {place(at)}", style)
+
+
+def detail_of(at: Place) -> list[Content]:
+    """The remark on a place, and the number of a node."""
+    told = [f"#{at.seq}"] if at.seq is not None else []
+    return [Content.styled(text, DIM) for text in (*told, at.detail) if text]
 
 
 def loss_text(loss: LossValue) -> str:

@@ -59,7 +59,8 @@ def drive(
                         chosen = await visit(session, event.stop) if visit is not None else None
                         over = event.stop.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                         action = waiting.pop(0) if waiting and not over else m.Action.NEXT
-                        session.resume(chosen or action)
+                        if session.stop is not None:  # else `visit` has let it go on
+                            session.resume(chosen or action)
                     elif isinstance(event, Exited):
                         result.exited = event
                         break

@@ -22,6 +22,7 @@ from stepdbg.client.store import Recorded, Status, View
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
 
@@ -79,9 +80,9 @@ class ToldSession(ThreadSession):
         """Queries under way."""
         self.closed = False
 
-    def resume(self, action: m.Action) -> None:
-        super().resume(action)
-        self.told.append(m.Resume(action))
+    def resume(self, action: m.Action, target: Target | None = None) -> None:
+        super().resume(action, target)
+        self.told.append(m.Resume(action, target))
 
     def pause(self) -> None:
         super().pause()

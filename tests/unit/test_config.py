@@ -56,7 +56,7 @@ def test_a_whole_file(file: Path) -> None:
         ('keys.nxet = "n"', 1, "no command 'nxet'"),
         ('[keys]\nnext = ""', 2, "keys.next: expected keys as text"),
         ('[keys]\nnext = "n m"', 2, "'n m' is no key"),
-        ('[keys]\nnext = "s"', 2, "'s' is reserved"),
+        ('[keys]\nnext = "N"', 2, "'N' is reserved"),
         ('[keys]\nnext = "q"', 2, "'q' is already the key of quit"),
         ('[keys]\nnext = "f5"\npause = "f5"', 3, "'f5' is already the key of next"),
         ('[phases]\nstop = ["a:b"]', 2, "no phase 'stop'; did you mean step?"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from stepdbg.agent import naming
@@ -10,7 +10,8 @@ from stepdbg.agent.chainflows import ChainNoted, norm_of
 from stepdbg.agent.flows import OFF, Flowed
 from stepdbg.agent.graph.chain import above as ways_above
 from stepdbg.agent.graph.chain import find
-from stepdbg.agent.graph.record import Fact, GraphRecord, Span
+from stepdbg.agent.graph.makers import makers
+from stepdbg.agent.graph.record import Fact, GraphRecord
 from stepdbg.agent.graph.shelf import Entry
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import NotThereError, Work
@@ -128,27 +129,6 @@ def _of_backward(noted: ChainNoted | None) -> dict[str, Any]:
         return {}
     names = ("iteration", "micro_batch", "times", "had_grad", "grad_before", "grad_after")
     return {name: getattr(noted, name) for name in names}
-
-
-def makers(spans: Sequence[Span], seqs: Iterable[int]) -> dict[int, int]:
-    """Sequence number of a node → id of the module whose call made it, the innermost one."""
-    # A call is noted when it ends: of two with the same span the later one is around the other.
-    latest_first = spans[::-1]
-    calls = sorted(latest_first, key=lambda span: (span[0], -span[1]))
-    found: dict[int, int] = {}
-    around: list[Span] = []
-    position = 0
-    for seq in sorted(seqs):
-        while position < len(calls) and calls[position][0] <= seq:
-            while around and around[-1][1] <= calls[position][0]:
-                around.pop()
-            around.append(calls[position])
-            position += 1
-        while around and around[-1][1] <= seq:
-            around.pop()
-        if around:
-            found[seq] = around[-1][2]
-    return found
 
 
 def _joins(record: GraphRecord, nodes: Iterable[int]) -> dict[int, int]:

@@ -11,9 +11,10 @@ from stepdbg.agent.flows import Flowed
 from stepdbg.agent.graph import edges as lifted
 from stepdbg.agent.graph import explain, facts, modules, raw, rows, sections
 from stepdbg.agent.graph.drawn import Drawn
-from stepdbg.agent.graph.layout import REFERENCE, Layout
+from stepdbg.agent.graph.layout import Layout
 from stepdbg.agent.graph.lit import Lit
 from stepdbg.agent.graph.record import Fact, GraphRecord
+from stepdbg.agent.graph.seek import seek
 from stepdbg.agent.graph.shelf import Entry, Shelf, gather
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.losswatch import LossWatch
@@ -70,7 +71,7 @@ class Graphs:
         layout = self._layout(record, query.lens.view)
         after = sections.of(record, query.lens)
         shown = self._visible(entry, record, layout, after, query.lens, work)
-        found = self._seek(query.seek, record, layout, after, shown) if query.seek else None
+        found = seek(query.seek, record, layout, after, shown) if query.seek else None
         count = min(max(0, query.count), MAX_ROWS)
         start = max(0, query.offset if found is None else found - count // 2)
         drawn = Drawn(self, entry, record, layout, after, query.lens)
@@ -358,33 +359,6 @@ class Graphs:
 
         hits = rows.matching(layout, drawn.matches(lens.pattern), tick)
         return [*hits, *sections.matching(after, lens.pattern, total)]
-
-    def _seek(
-        self, seek: str, record: GraphRecord, layout: Layout, after: list[GraphRow], shown: Sequence[int]
-    ) -> int | None:
-        what, _, of = seek.partition(":")
-        if what == "parameter":
-            number = next((n for n, leaf in record.leaf_of.items() if leaf.name == of), None)
-            if number is not None:
-                return rows.find(layout, shown, layout.row_of[number])
-            index = next((r.index for r in after if r.kind == "unreached" and r.name == of), -1)
-            return sections.find(shown, index)
-        if not of.lstrip("-").isdigit():
-            raise NotThereError(f"cannot seek {seek!r}: parent:I, leaf:I, target:I, row:I or parameter:NAME")
-        index = int(of)
-        if what == "leaf":
-            return rows.next_leaf(layout, shown, index)
-        if index >= len(layout.kind):
-            if what == "parent":
-                index = sections.parent(after, index)
-            return sections.find(shown, index)
-        if what == "parent":
-            index = layout.parent[index]
-        elif what == "target":
-            if layout.kind[index] != REFERENCE:
-                return None
-            index = layout.row_of[layout.of[index]]
-        return rows.find(layout, shown, index) if index >= 0 else None
 
     def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> Lit | None:
         """Which rows lie on paths to the selected parameter; None: none is selected, or it is not reached."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import frames, naming
+from stepdbg.agent.inside.held import SIGN, Held
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.values import seek, show, subjects
@@ -35,8 +36,10 @@ class Values:
         names: Callable[[], naming.Names],
         stack: Sequence[tuple[FrameType, int]],
         number: int,
+        held: Held | None = None,
     ) -> None:
-        self._tracker, self._watch, self._names = tracker, watch, names
+        """`held`: the tensors at the place inside a phase that the script is held at."""
+        self._tracker, self._watch, self._names, self._held = tracker, watch, names, held
         self._stack, self._number = stack, number
         self._statistics: dict[tuple[str, str, str, int], TensorStats] = {}
         self._evaluated: tuple[str, Any] | None = None
@@ -105,6 +108,8 @@ class Values:
         if not name.startswith(EXPRESSION):
             return self._named(name)
         text = name.removeprefix(EXPRESSION).strip()
+        if text.startswith(SIGN):
+            return self._named(text)
         problem = ""
         if show.is_expression(text):
             # What a name means in the stopped frame goes before what is called so elsewhere.
@@ -129,6 +134,8 @@ class Values:
         return self._evaluated[1]
 
     def _named(self, name: str) -> Subject:
+        if name.startswith(SIGN):
+            return subjects.of_held(self._held, name)
         output = self._tracker.watched.outputs.find(name)
         if output is not None:
             return subjects.of_output(*output)

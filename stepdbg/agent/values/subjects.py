@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import naming, tensors
+from stepdbg.agent.inside.held import SIGN, Held
 from stepdbg.agent.parameters import entries
 from stepdbg.agent.work import NotThereError
 
@@ -60,6 +61,29 @@ def of_output(copy: Tensor | None, alive: Tensor | None, note: str) -> Subject:
         raise NotThereError(note)
     grad = _grad_of(alive) if alive is not None else None
     return Subject(shown, grad, "no" if grad is None else "", note)
+
+
+def of_held(held: Held | None, name: str) -> Subject:
+    """What is there to look at inside a phase, "@input[0]". Raises NotThereError naming what there is."""
+    if held is None:
+        raise NotThereError(f"{name} is there only inside a phase: s goes into the one that is next")
+    key = name.removeprefix(SIGN)
+    if not key:  # the first that is there
+        key = next((name for name, (tensor, _) in held.items() if tensor is not None), "")
+        if not key:
+            return Subject(None, None, "no", "no tensor goes in or comes out here")
+        others = [f"{SIGN}{name}" for name in held if name != key]
+        also = f"{', '.join(others[:4])}{', …' if len(others) > 4 else ''}"
+        words = [f"{SIGN}{key}", held[key][1], f"@ shows {also}" if others else ""]
+        return Subject(held[key][0], None, "no", " · ".join(word for word in words if word))
+    if key not in held:
+        there = ", ".join(SIGN + known for known in list(held)[:6]) or "no tensor"
+        raise NotThereError(f"nothing at this place is called {name}: {there}")
+    tensor, note = held[key]
+    if tensor is None:
+        return Subject(None, None, "no", note)
+    grad = _grad_of(tensor)
+    return Subject(tensor, grad, "no" if grad is None else "", note)
 
 
 def of_value(value: Any) -> Subject:

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from stepdbg.client.store import View
+from stepdbg.protocol.inside import Grain, Place
 from stepdbg.protocol.records import RailStep
 from stepdbg.ui import format as fmt
 from stepdbg.ui.panes.pane import Pane
@@ -19,9 +20,11 @@ _MARKS = {"done": "✓", "next": "▶", "ahead": " ", "skipped": "⤼", "failed"
 _STYLES = {"done": "", "next": NOW, "ahead": DIM, "skipped": "italic", "failed": FAILED, "unknown": DIM}
 
 
-def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool) -> Content:
-    """One phase of the line: "forward net ✓ 1.2 ms", "▶ step SGD", "zero_grad ⤼"."""
+def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None) -> Content:
+    """One phase of the line: "forward net ✓ 1.2 ms", "▶ step SGD", "zero_grad ⤼"; inside: "▶ forward net ▸ net.2"."""
     label = phase_label(step, steps)
+    if at is not None and step.state == "next":
+        label += f" ▸ {at.parameter or at.kind or at.name}" if at.grain is Grain.NODE else f" ▸ {at.name}"
     mark = _MARKS[step.state]
     text = f"{mark} {label}" if step.state == "next" else f"{label} {mark}".rstrip()
     if step.count > 1:
@@ -31,7 +34,7 @@ def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool) -> Cont
     return Content.styled(text, _STYLES[step.state])
 
 
-def rail_line(steps: Sequence[RailStep], *, seconds: bool) -> tuple[Content, int]:
+def rail_line(steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None) -> tuple[Content, int]:
     """The whole line, and the middle column of the current phase (next, failed, or the last one done)."""
     parts: list[Content] = []
     length = depth = middle = 0
@@ -43,7 +46,7 @@ def rail_line(steps: Sequence[RailStep], *, seconds: bool) -> tuple[Content, int
             parts.append(Content.styled(link, DIM))
             length += len(link)
         depth = step.depth
-        part = station(step, steps, seconds=seconds)
+        part = station(step, steps, seconds=seconds, at=at)
         if index == current:
             middle = length + part.cell_length // 2
         parts.append(part)
@@ -80,6 +83,7 @@ The phases of your training loop, in the order learned from it.
 
 - `✓` done in this iteration, with the time it took where there is room
 - `▶` next: about to run
+- `▸` inside it: the module, operation, node or parameter that the script is held at
 - dim, without a mark: ahead, it was there in the last iteration
 - `⤼` skipped
 - `✗` failed: it raised
@@ -152,9 +156,11 @@ The phases of your training loop, in the order learned from it.
         return recorded.stop.rail if recorded is not None else ()
 
     def _line(self) -> tuple[Content, int]:
-        line, middle = rail_line(self._steps, seconds=True)
+        recorded = self.view.looking_at if self.view is not None else None
+        at = recorded.stop.at if recorded is not None else None
+        line, middle = rail_line(self._steps, seconds=True, at=at)
         if line.cell_length > self._room:
-            line, middle = rail_line(self._steps, seconds=False)
+            line, middle = rail_line(self._steps, seconds=False, at=at)
         return line, middle
 
     def _first_column(self, line: Content, middle: int) -> int:

@@ -54,7 +54,7 @@ def _binding(command: Command) -> Binding:
     )
 
 
-SPARED = tuple(f"app.command('{name}')" for name in ("restart", "maximize", "search", "explain"))
+SPARED = tuple(f"app.command('{name}')" for name in ("restart", "maximize", "search", "explain", "pause"))
 """What gives way first among the keys of a narrow screen."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from stepdbg.client.store import GraphTree
 from stepdbg.protocol.graph import GraphView, Lens
+from stepdbg.protocol.inside import Grain, Place
 
 OTHER = {GraphView.MODULES: GraphView.RAW, GraphView.RAW: GraphView.MODULES}
 
@@ -30,7 +31,18 @@ class Seek:
     @property
     def stays(self) -> bool:
         """Whether the cursor stays where it is if there is no such place."""
-        return self.where.startswith("parameter:")
+        return self.where.startswith(("parameter:", "node:", "module:"))
+
+
+def row_of(place: Place | None) -> str:
+    """Where in the graph a place inside a phase is, as `GetGraph.seek`; empty: nowhere."""
+    if place is None:
+        return ""
+    if place.parameter:
+        return f"parameter:{place.parameter}"
+    if place.grain is Grain.NODE:
+        return f"node:{place.seq}" if place.seq is not None else ""
+    return f"module:{place.name}" if place.grain is Grain.MODULE else ""
 
 
 class Look:

@@ -18,7 +18,7 @@ from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, W
 from stepdbg.ui.panes.graph import frame, rows
 from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
 from stepdbg.ui.panes.graph.help import HELP, KEYS
-from stepdbg.ui.panes.graph.look import Look, Seek
+from stepdbg.ui.panes.graph.look import Look, Seek, row_of
 from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.graph.tree import GraphTreeList
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -135,9 +135,7 @@ class GraphPane(RecordedPane):
             here = self.tree_list.row_at_cursor
             if here is None or here.name != name:
                 self._start(Seek(f"parameter:{name}"))
-        if self._seek is not None:
-            self.ask(replace(self._first_rows(), lens=self.lens, seek=self._seek.where, count=self._seek.count))
-        elif tree is None or tree.lens != self.lens:
+        if self._seek is not None or tree is None or tree.lens != self.lens:
             self.ask(self._first_rows())
 
     def _show_rows(self, stop: int, tree: GraphTree, listing: ParameterList | None) -> None:
@@ -149,12 +147,16 @@ class GraphPane(RecordedPane):
         if self._untold and self.tree_list.row_at_cursor is not None:
             self._tell()
 
-    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
+    def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
         self._seek = None
+        if where := row_of(stop.at):
+            self._start(Seek(where))
         return (self._first_rows(),)
 
     def _first_rows(self) -> GetGraph:
-        return GetGraph(0, self.tree_list.window[0] if self._tree is not None else 0, self._count, self.lens)
+        first = self.tree_list.window[0] if self._tree is not None else 0
+        seek = self._seek or Seek("", count=self._count)
+        return GetGraph(0, first, seek.count, self.lens, seek.where)
 
     @property
     def _count(self) -> int:

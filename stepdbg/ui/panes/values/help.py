@@ -13,6 +13,7 @@ KEYS: list[BindingType] = [
     Binding("m", "seek('min')", "To the smallest element", show=False),
     Binding("x", "seek('nan')", "To the first NaN or Inf", show=False),
     Binding("y", "copy", "Copy as Python", show=False),
+    Binding("at", "held", "Next tensor held inside the phase", show=False),
     Binding("enter", "evaluate", "Evaluate again", show=False),
 ]
 """Those that move the cursor are the body's own."""
@@ -38,6 +39,7 @@ d                  value and gradient; value, previous and difference; all that 
 M m x              go to the largest, the smallest, the first NaN or Inf
 y                  copy as Python: torch.tensor([...], dtype=...), at most 10,000 elements
 enter              evaluate an expression again
+@                  inside a phase: the next of the tensors that are there
 ```
 
 `:slice 0, :, 3` shows a part of a tensor of any rank: an index, a range `a:b` or `...` for each dimension, negative
@@ -57,6 +59,11 @@ stop, without recording a graph; the random states of torch, Python and NumPy ar
 generators of your own). Statements are refused. But a call in it runs your code, with whatever that does to your
 objects, and so may reading a property: an expression with a call is evaluated when you ask, and at a later stop
 only when you press `enter`.
+
+**Inside a phase** (`s`) the pane shows what is there: before a module or an operation its `@input[0]`, after it its
+`@output`; before a node of backward `@grad_in[0]`, after it `@grad_out[0]` and `@self.grad` of a leaf; of a step
+`@after`, `@before` and `@change`; of a clipping `@norm`, `@coefficient`. `@` goes through them, `:show @input[1]` names
+one, `:show -` or choosing a parameter shows that instead. They are there until the script goes on.
 
 **Outputs of modules**: `m` on a module in the graph pane, or `:mark net.2`, keeps what the module puts out, from its
 next call on until the iteration ends, while stepping: the last 8 calls of it, copies of at most 64 MiB in all. `:show

@@ -11,9 +11,11 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from stepdbg.client.store import Recorded, View
+from stepdbg.plain.inside import place as place_text
+from stepdbg.protocol.inside import Place
 from stepdbg.protocol.messages import GetParameters, GetValues, Query
 from stepdbg.protocol.records import StopRecord, ValuesRecord
-from stepdbg.ui.messages import ElementSelected, ElementSought, TensorCopied, Wanted
+from stepdbg.ui.messages import ElementSelected, ElementSought, HeldWanted, TensorCopied, Wanted
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.panes.values import numbers
 from stepdbg.ui.panes.values.body import GRIDS, ValuesBody
@@ -23,6 +25,8 @@ from stepdbg.ui.panes.values.look import CHOICES, DISPLAYS, MOST_DIGITS, Look, O
 ROWS, COLUMNS = 64, 32
 """Cells asked for at a time; scrolling inside them asks for nothing."""
 HEAT_COLUMNS = 96
+HELD = "@"
+"""What the name of a tensor begins with that is held inside a phase; alone: the first of them."""
 SOME = 20
 """Parameters to select the first one from."""
 
@@ -43,6 +47,10 @@ class ValuesPane(RecordedPane):
         self._wished_at: int | None = None
         """The stop at which the user asked for the expression."""
         self._again = False
+        self._arriving: StopRecord | None = None
+        """The stop that is being asked about, before it is on screen."""
+        self._parameter_at: int | None = None
+        """The stop inside a phase at which the user wants the selected parameter, not what is held there."""
 
     def content(self) -> Iterable[Widget]:
         yield self.body
@@ -56,7 +64,9 @@ class ValuesPane(RecordedPane):
         # Once the body has its new size too.
         self.call_after_refresh(self._ask_for_cells)
 
-    def watch_selected(self) -> None:
+    def watch_selected(self, before: str) -> None:
+        if before:  # the first one is chosen by nobody
+            self._parameter_at = self._number
         self.update_pane()
 
     def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
@@ -65,7 +75,26 @@ class ValuesPane(RecordedPane):
     @property
     def subject(self) -> str:
         """What is looked at, as `GetValues` names it; empty: nothing."""
+        at = self._place
+        if self.look.expression.startswith(HELD):
+            return self.look.name("") if at is not None else self.selected
+        if at is not None and not self.look.expression and self._parameter_at != self._number:
+            return HELD
         return self.look.name(self.selected)
+
+    @property
+    def _stop(self) -> StopRecord | None:
+        recorded = self.view.looking_at if self.view is not None else None
+        return self._arriving or (recorded.stop if recorded is not None else None)
+
+    @property
+    def _place(self) -> Place | None:
+        """Where inside a phase the script is held; None: between phases."""
+        return self._stop.at if self._stop is not None else None
+
+    @property
+    def _number(self) -> int | None:
+        return self._stop.number if self._stop is not None else None
 
     @property
     def record(self) -> ValuesRecord | None:
@@ -96,10 +125,14 @@ class ValuesPane(RecordedPane):
     @staticmethod
     def _said_of(record: ValuesRecord) -> str:
         """What stands above the numbers, or instead of them."""
-        return record.note if record.name.startswith("=") else ""
+        return record.note if record.name.startswith(("=", HELD)) else ""
 
     def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
-        return (self._first_cells(),) if self.subject and not self._waits_for_enter(stop) else ()
+        self._arriving = stop
+        try:
+            return (self._first_cells(),) if self.subject and not self._waits_for_enter(stop) else ()
+        finally:
+            self._arriving = None
 
     def _waits_for_enter(self, stop: StopRecord) -> bool:
         """Whether what is to be shown runs code that the user has not asked for at this stop."""
@@ -110,7 +143,9 @@ class ValuesPane(RecordedPane):
         self.body.show_record(None, self.look)
 
     def _set_title(self) -> None:
-        name = self.look.expression or self.selected
+        name = self.subject.removeprefix("=")
+        if name == HELD and self._place is not None:
+            name = place_text(self._place)
         part = self.look.slice(self.subject)
         shown = f"{name}[{part}]" if part else name
         self.set_subtitle(shown if self.look.display == "numbers" or not shown else f"{shown} · {self.look.display}")
@@ -210,6 +245,15 @@ class ValuesPane(RecordedPane):
             return "it is outside of the slice: slice alone shows the whole tensor"
         self.body.cell = Origin(*cell)
         return ""
+
+    def show_parameter(self) -> None:
+        """The selected parameter instead of what is held here."""
+        self._parameter_at = self._number
+        self.change(replace(self.look, expression=""))
+
+    def action_held(self) -> None:
+        """The next of the tensors that are held inside the phase."""
+        self.post_message(HeldWanted())
 
     def action_display(self) -> None:
         """The next display."""

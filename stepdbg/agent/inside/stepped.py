@@ -1,0 +1,194 @@
+"""Places inside STEP and CLIP. Both run in one call over all parameters, so what they did is shown after the fact.
+
+STEP: one place for each parameter, with its value before (the copy that `optim/before.py` has made) and after. CLIP:
+one place before with the norm as it is, and one after with what was done; norms are computed at the stop alone.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from stepdbg.agent import frames
+from stepdbg.agent.inside import held
+from stepdbg.agent.optim.copies import plain_of
+from stepdbg.agent.optim.holdings import groups_of
+from stepdbg.protocol.inside import Grain, Place
+
+if TYPE_CHECKING:
+    from stepdbg.agent.active import Active
+    from stepdbg.agent.inside.inside import Inside
+    from stepdbg.agent.tracker import Tracker
+
+AFTER_THE_FACT = "the step has run for all parameters at once: before is a copy"
+
+
+def step_ran(inside: Inside, tracker: Tracker, active: Active, frame: FrameType) -> None:
+    """An optimizer has stepped: a place for each parameter that it changed or could have."""
+    optimizer = active.station.what()
+    before = tracker.before
+    before.step_ended(id(optimizer))
+    for number, group in enumerate(groups_of(optimizer)):
+        for position, parameter in enumerate(group.params):
+            if not inside.may_stop(Grain.PARAMETER, 1):
+                return
+            name = inside.parameter_called(parameter) or f"param_groups[{number}].params[{position}]"
+            place = Place(Grain.PARAMETER, "after", name, f"group {number}", 1, name, detail=AFTER_THE_FACT)
+            inside.reached(place, frame, _Stepped(tracker, parameter))
+
+
+class _Stepped:
+    """Finds what one parameter was and is."""
+
+    def __init__(self, tracker: Tracker, parameter: Tensor) -> None:
+        self._tracker, self._parameter = tracker, weakref.ref(parameter)
+
+    def __call__(self) -> held.Held:
+        parameter = self._parameter()
+        if parameter is None:
+            return {}
+        before = self._tracker.before
+        found, grad = before.step_of(parameter), parameter.grad
+        value = before.value_of(parameter)
+        why = before.why_not(parameter) if value is None else "a copy, made before the step"
+        result: held.Held = {"after": (parameter, "the parameter now"), "before": (value, why)}
+        if value is not None:
+            now = plain_of(parameter)[0]
+            if now is not None and now.shape == value.shape:
+                result["change"] = now.to("cpu") - value, "after - before, computed here"
+        used, why_not = before.grad_of(parameter, found[1]) if found is not None else (grad, "")
+        result["grad"] = used if used is not None else grad, why_not or "the gradient that the step had"
+        return result
+
+
+class Clip:
+    """One call of `clip_grad_norm_` or `clip_grad_value_`: its parameters weakly, and what it was asked to do."""
+
+    def __init__(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.name = name
+        given = args[0] if args else kwargs.get("parameters")
+        self.parameters, self.note = _parameters_of(given)
+        key = "clip_value" if name == "clip_grad_value_" else "max_norm"
+        self.limit = _number(args[1] if len(args) > 1 else kwargs.get(key))
+        self.norm_type = _number(args[2] if len(args) > 2 else kwargs.get("norm_type", 2.0))
+
+    def grads(self) -> list[Tensor]:
+        """The gradients as they are."""
+        alive = (ref() for ref in self.parameters)
+        return [p.grad for p in alive if p is not None and p.grad is not None]
+
+    def norm(self) -> Tensor | None:
+        """Of all gradients together, computed as torch does it; None where it cannot be."""
+        grads = self.grads()
+        if not grads or self.norm_type is None or self.name != "clip_grad_norm_":
+            return None
+        return torch.nn.utils.get_total_norm(grads, self.norm_type)
+
+
+def clip_begins(
+    inside: Inside, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], frame: FrameType
+) -> Clip:
+    """Gradients are about to be clipped."""
+    clip = Clip(function.__name__, args, kwargs)
+    if inside.may_stop(Grain.PARAMETER, 1):
+        inside.reached(_place(clip, "before", clip.note), frame, lambda: _before(inside, clip))
+    return clip
+
+
+def clip_ran(inside: Inside, clip: Clip, result: Any, frame: FrameType) -> None:
+    """They have been."""
+    if inside.may_stop(Grain.PARAMETER, 1):
+        inside.reached(_place(clip, "after", clip.note), frame, lambda: _after(inside, clip, result))
+
+
+def _place(clip: Clip, when: str, note: str) -> Place:
+    return Place(Grain.PARAMETER, when, clip.name, "", 1, detail=note)
+
+
+def _before(inside: Inside, clip: Clip) -> held.Held:
+    norm = clip.norm()
+    result: held.Held = {}
+    if norm is not None:
+        result["norm"] = norm, "of all gradients, before clipping"
+        if clip.limit is not None:
+            result["coefficient"] = _coefficient(norm, clip.limit), f"min(1, {clip.limit:g} / (norm + 1e-6))"
+    return {**result, **_named(inside, clip)}
+
+
+def _after(inside: Inside, clip: Clip, returned: Any) -> held.Held:
+    result: held.Held = {}
+    if isinstance(returned, Tensor):
+        result["norm_before"] = returned, "of all gradients, as the call returned it"
+        if clip.limit is not None:
+            result["coefficient"] = _coefficient(returned, clip.limit), f"min(1, {clip.limit:g} / (norm + 1e-6))"
+    norm = clip.norm()
+    if norm is not None:
+        result["norm_after"] = norm, "of all gradients, after clipping"
+    return {**result, **_named(inside, clip)}
+
+
+def _coefficient(norm: Tensor, limit: float) -> Tensor:
+    # torch's own operations in torch's order.
+    return torch.clamp(limit / (norm + 1e-6), max=1.0)
+
+
+def _named(inside: Inside, clip: Clip) -> held.Held:
+    alive = [p for ref in clip.parameters if (p := ref()) is not None and p.grad is not None]
+    return {
+        f"{inside.parameter_called(p) or f'parameter[{i}]'}.grad": (p.grad, "")
+        for i, p in enumerate(alive[: held.MOST])
+    }
+
+
+def _parameters_of(given: Any) -> tuple[list[weakref.ref[Tensor]], str]:
+    """The parameters that are clipped, without using up an iterator: only what can be read beforehand."""
+    if isinstance(given, Tensor):
+        return [weakref.ref(given)], ""
+    if type(given) in (list, tuple):
+        return [weakref.ref(p) for p in given if isinstance(p, Tensor)], ""
+    frame = getattr(given, "gi_frame", None)
+    if frame is not None and given.gi_code is Module.parameters.__code__ and frame.f_lasti <= _START:
+        own = frames.variables(frame)
+        module = own.get("self")
+        if isinstance(module, Module) and own.get("recurse") is True:
+            return [weakref.ref(p) for p in _all_parameters(module)], ""
+    return [], "norms are not known: its parameters come from an iterator, which can be read only once"
+
+
+def _all_parameters(module: Module) -> list[Tensor]:
+    """As `module.parameters()`, found in dictionaries alone."""
+    found: dict[int, Tensor] = {}
+    seen = {id(module)}
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        for parameter in current.__dict__.get("_parameters", {}).values():
+            if isinstance(parameter, Tensor):
+                found.setdefault(id(parameter), parameter)
+        children = [m for m in current.__dict__.get("_modules", {}).values() if isinstance(m, Module)]
+        for child in reversed(children):
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
+    return list(found.values())
+
+
+def _not_begun() -> int:
+    fresh = Module().parameters()
+    return int(fresh.gi_frame.f_lasti)  # type: ignore[attr-defined]
+
+
+_START = _not_begun()
+"""Where a generator of `Module.parameters` stands that nothing has been taken from."""
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (int, float)):
+        return float(value)
+    return float(value) if isinstance(value, Tensor) and value.numel() == 1 else None

@@ -1,0 +1,61 @@
+"""Going into phases and out of them, and running until a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from stepdbg.client.store import View
+from stepdbg.commands.available import needs_next
+from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.protocol.messages import Action
+from stepdbg.protocol.records import Phase
+
+
+def _resume(action: Action, host: Host, _argument: str) -> None:
+    host.resume_script(action)
+
+
+def suggest(text: str, view: View) -> Iterable[str]:
+    """Phases, and the modules and parameters on screen, that begin so."""
+    recorded = view.looking_at
+    names = [phase.value for phase in Phase]
+    if recorded is not None and recorded.graph is not None:
+        names += [row.name for _, row in sorted(recorded.graph.rows.items()) if row.kind in ("module", "op")]
+    if recorded is not None and recorded.parameters is not None:
+        names += [row.name for _, row in sorted(recorded.parameters.rows.items())]
+    return [name for name in dict.fromkeys(names) if name.startswith(text)]
+
+
+INSIDE = (
+    Command(
+        "step",
+        "Run",
+        "Go into what is next: a phase, then a module, then its operations; as next where there is nothing inside.",
+        partial(_resume, Action.INTO),
+        keys=("s",),
+        aliases=("s", "into"),
+        available=needs_next,
+        footer="into",
+    ),
+    Command(
+        "out",
+        "Run",
+        "Run to the end of the module around this place; else to the end of the phase.",
+        partial(_resume, Action.OUT),
+        keys=("o",),
+        aliases=("o", "finish"),
+        available=needs_next,
+        footer="out",
+    ),
+    Command(
+        "until",
+        "Run",
+        "Run until a phase, module, op, node, parameter's gradient or line; no word: what is selected in the pane.",
+        lambda host, argument: host.inside.until(argument),
+        keys=("u",),
+        aliases=("u", "unt", "advance"),
+        argument=Argument("place", "step, net.2, addmm, net.2.weight, train.py:31", required=False, suggest_in=suggest),
+        available=needs_next,
+    ),
+)
