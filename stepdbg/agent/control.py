@@ -25,6 +25,7 @@ from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import GivenUpError, NotThereError, Work
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import Place
 from stepdbg.protocol.records import ExceptionInfo, Phase, RailStep, StopReason, StopRecord
 from stepdbg.protocol.states import State
 
@@ -75,10 +76,20 @@ class Control:
         self._next_poll = 0.0
         self._next_progress = 0.0
         self._report: Remembered | None = None
+        self.holding = False
+        """Whether the script is held now: what we evaluate then stops nowhere."""
+        self.passing = False
+        """Whether it runs on to a breakpoint: phases are recorded, and nothing else is noted."""
+        self.passed = 0
+        """The iteration in which such a run ended last; 0: there was none."""
+        self._at: Place | None = None
+        self._why = ""
         self._breakages = 0
         self.watch.thorough = self._mode is m.Action.NEXT
         tracker.before.limit = settings.previous_bytes // 2
-        tracker.free = settings.stop_at == "never"
+        self.breakpoints.attach(self, settings)
+        tracker.free = settings.stop_at == "never" and not self.breakpoints.armed
+        self.passing = settings.stop_at == "never" and not tracker.free
 
     def _clock(self) -> float:
         """Seconds that the script has run since the agent began, without the time held."""
@@ -119,7 +130,10 @@ class Control:
         """A phase is about to run, and boundaries are recorded: stop if due. May set `active.skipped`."""
         self.watch.looked_at.release()
         mode = self._mode
-        if mode is m.Action.NEXT:
+        why = self.breakpoints.at_phase(active, frame) if self.breakpoints.armed_phases else None
+        if why is not None:
+            reason, self._why = StopReason.BREAKPOINT, why
+        elif mode is m.Action.NEXT:
             reason = StopReason.STEP if self.stops else StopReason.ENTRY
         elif mode is m.Action.ITERATION and self.tracker.loop.iteration >= self._until_iteration:
             reason = StopReason.STEP
@@ -134,6 +148,21 @@ class Control:
             reason = StopReason.PAUSE
         if self.tracker.armed and not self.capturing():
             self._hold(reason, active, frames.of_call(frame), None)
+
+    def hold_here(self, place: Place | None, frame: FrameType, why: str) -> None:
+        """Hold the script between two boundaries, or inside a phase, for what `why` says."""
+        if self.tracker.armed and not self.holding and not self.capturing():
+            self._at, self._why = place, why
+            self._hold(StopReason.BREAKPOINT, None, frames.of_call(frame), None)
+
+    def say(self, message: m.Logged) -> None:
+        """Send what a logpoint wrote down; also the screen may want to hear it while the script runs."""
+        with self._lock:
+            if self.tracker.armed and self._channel.state is State.RUNNING:
+                try:
+                    self._channel.send(message)
+                except ChannelClosedError:
+                    self._gone()
 
     @staticmethod
     def capturing() -> bool:
@@ -171,6 +200,12 @@ class Control:
             if last is not None and not last.station.failed:
                 self.tracker.last = None  # left when the free run had just begun
             self.watch.after_free_run()
+
+    def _end_passing(self) -> None:
+        """A run to a breakpoint is over: what was not noted meanwhile is not known."""
+        if self.passing:
+            self.passing, self.passed = False, self.tracker.loop.iteration
+            self.tracker.watched.ran_free(self.tracker.sequence_number())
 
     def _look(self, now: float) -> None:
         """Read what the screen said meanwhile, and tell it how far we are."""
@@ -219,7 +254,8 @@ class Control:
         with self._lock:
             began = perf_counter()
             try:
-                self._pause = False
+                self._pause, self.holding = False, True
+                self._end_passing()
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
                 report.keep_at_most(self._settings.previous_bytes // 2)
@@ -229,6 +265,7 @@ class Control:
                 self._channel.send(m.Stopped(record))
                 action = self._serve(report)
                 self._go_on(action, active)
+                self.breakpoints.going_on(active)
                 with quiet():
                     self._report = report.remembered() if self.tracker.armed else None
             except ChannelClosedError:
@@ -236,6 +273,7 @@ class Control:
             except Exception as error:
                 self.broken(error)
             finally:
+                self.holding, self._at, self._why = False, None, ""
                 local.closed = closed
                 self.held += perf_counter() - began
 
@@ -267,6 +305,8 @@ class Control:
             exception=exception,
             note=self._note(reason),
             lrs=report.lrs(),
+            at=self._at,
+            why=self._why,
             ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
         )
 
@@ -356,8 +396,10 @@ class Control:
             active.skipped = action is m.Action.SKIP
         self._mode = m.Action.NEXT if action is m.Action.SKIP else action
         self._until_iteration = self.tracker.loop.iteration + 1
-        self.tracker.free = self._mode is m.Action.CONTINUE and self._stop_at is None
-        if self.tracker.free:
+        on = self._mode is m.Action.CONTINUE and self._stop_at is None
+        self.tracker.free = on and not self.breakpoints.armed
+        self.passing = on and not self.tracker.free
+        if on:
             self.tracker.watched.runs_free()
             self.tracker.passes.ran_free()
             self.tracker.before.runs_free()
@@ -374,6 +416,7 @@ class Control:
         self.tracker.armed = False
         self._report = None
         self.tracker.before.clear()
+        self.breakpoints.stop()
         self._channel.close()
         self.detached()
 

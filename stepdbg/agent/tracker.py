@@ -120,9 +120,9 @@ class Tracker:
                 self._watch(control, active, args, kwargs)
             elif phase is _STEP:
                 self.before.upcoming = None
-                if self.armed and not (active.skipped or self.free):
+                if self.armed and not (active.skipped or self.free or control.passing):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
-                if self.trends.on:
+                if self.trends.on and not control.passing:
                     self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             stack.pop()
@@ -200,12 +200,14 @@ class Tracker:
                 if phase is _ZERO_GRAD:
                     self.loop.cleared()
                 control.watch.phase_ended(active, error)
+            if phase is _STEP and control.breakpoints.armed_phases:
+                control.breakpoints.stepped()
         except Exception as failure:
             control.broken(failure)
 
     def _watch(self, control: Control, active: Active, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A backward (or a zero_grad) is about to run: watch what the user wants watched."""
-        if active.skipped or self.free or not self.armed:
+        if active.skipped or self.free or control.passing or not self.armed:
             return
         watch, loop = control.watch, self.loop
         try:
@@ -227,7 +229,7 @@ class Tracker:
             if active.phase is _BACKWARD:
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
-            if not active.skipped:
+            if not (active.skipped or (control is not None and control.passing)):
                 self.passes.ended(active.phase)
         except Exception as error:
             if control is not None:
