@@ -196,12 +196,11 @@ class Tracker:
                 self.before.step_ended(id(station.what()), failed=error is not None)
                 self.trends.step_ended(self, control, active, error)
                 self._stepped(station.what())
+                control.breakpoints.stepped()
             elif not active.skipped:
                 if phase is _ZERO_GRAD:
                     self.loop.cleared()
                 control.watch.phase_ended(active, error)
-            if phase is _STEP and control.breakpoints.armed_phases:
-                control.breakpoints.stepped()
         except Exception as failure:
             control.broken(failure)
 
