@@ -73,10 +73,18 @@ class Control:
         self._next_poll = 0.0
         self._next_progress = 0.0
         self._report: Remembered | None = None
+        self.holding = False
+        """Whether the script is held now: what we evaluate then stops nowhere."""
+        self.passed = 0
+        """The iteration in which a run to a breakpoint ended last: phases were recorded, and nothing else was noted.
+        0: there was none.
+        """
         self._breakages = 0
         self.watch.thorough = self.going.mode is m.Action.NEXT
         tracker.before.limit = settings.previous_bytes // 2
-        tracker.free = tracker.light = settings.stop_at == "never"
+        self.breakpoints.attach(self, settings)
+        tracker.light = settings.stop_at == "never"
+        tracker.free = tracker.light and not self._waits_for_something()
 
     def _clock(self) -> float:
         """Seconds that the script has run since the agent began, without the time held."""
@@ -154,6 +162,22 @@ class Control:
         cause = Cause(reason, at=place, inside=active, around=around, why=why, remark=self.going.remark)
         self._hold(cause, frames.of_call(frame), holding)
 
+    def hold_here(self, place: Place | None, frame: FrameType, why: str) -> None:
+        """Hold the script between two boundaries, or inside a phase, for what `why` says."""
+        if self.tracker.armed and not self.holding and not self.capturing():
+            stack = self.tracker.local.stack
+            inside = stack[-1] if place is not None and stack else None
+            self._hold(Cause(StopReason.BREAKPOINT, at=place, inside=inside, why=why), frames.of_call(frame))
+
+    def say(self, message: m.Logged) -> None:
+        """Send what a logpoint wrote down; also the screen may want to hear it while the script runs."""
+        with self._lock:
+            if self.tracker.armed and self._channel.state is State.RUNNING:
+                try:
+                    self._channel.send(message)
+                except ChannelClosedError:
+                    self._gone()
+
     @staticmethod
     def capturing() -> bool:
         """Whether a CUDA graph records every operation of this stream: ours must not be among them."""
@@ -194,6 +218,8 @@ class Control:
         """What is noted only while stepping is noted again."""
         if self.tracker.light:
             self.tracker.light = False
+            if not self.tracker.free:
+                self.passed = self.tracker.loop.iteration
             self.tracker.watched.ran_free(self.tracker.sequence_number())
 
     def _look(self, now: float) -> None:
@@ -237,7 +263,7 @@ class Control:
         with self._lock:
             began = perf_counter()
             try:
-                self._pause = False
+                self._pause, self.holding = False, True
                 self.stops += 1
                 self._end_light_run()
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
@@ -248,6 +274,7 @@ class Control:
                     record = describe(self.stops, cause, report, self.tracker, self.watch, self._clock())
                 self._channel.send(m.Stopped(record))
                 self._go_on(self._serve(report), cause, record)
+                self.breakpoints.going_on(cause.active)
                 with quiet():
                     self._report = report.remembered() if self.tracker.armed else None
             except ChannelClosedError:
@@ -255,6 +282,7 @@ class Control:
             except Exception as error:
                 self.broken(error)
             finally:
+                self.holding = False
                 local.closed = closed
                 self.held += perf_counter() - began
 
@@ -327,6 +355,7 @@ class Control:
         self.tracker.armed = False
         self._report = None
         self.tracker.before.clear()
+        self.breakpoints.stop()
         self._channel.close()
         self.detached()
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stepdbg.agent import edits, naming, sources
 from stepdbg.agent.active import Active
+from stepdbg.agent.breakpoints.manage import Desk
 from stepdbg.agent.compare.pages import Diffs
 from stepdbg.agent.compare.sides import Known
 from stepdbg.agent.compare.snapshots import Snapshots
@@ -34,8 +35,9 @@ from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
-from stepdbg.agent.work import Work
+from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Book, DeleteBreakpoint, EditBreakpoint, GetBreakpoints, SetBreakpoint
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
@@ -217,8 +219,11 @@ class Report:
         upcoming = None
         if step is not None and step.phase is Phase.STEP and not step.started:
             label = label_of(self._watch.grad_label, loop.backwards)
-            upcoming = (step.station.what(), loop.iteration, loop.partly_free, label)
+            upcoming = (step.station.what(), loop.iteration, max(loop.partly_free, self._passed()), label)
         return tracker.trends.answer(self._number, query.since, upcoming)
+
+    def _passed(self) -> int:
+        return self._tracker.control.passed if self._tracker.control is not None else 0
 
     # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,6 +251,13 @@ class Report:
         self.diffs.forget()
         place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
         return edits.apply(query, place, work)
+
+    def breakpoints(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints) -> Book:
+        """All breakpoints, once that was done."""
+        control = self._tracker.control
+        if control is None:
+            raise NotThereError("the script has been let go")
+        return Desk(control.breakpoints, self._tracker, self._names, self.stack).answer(query)
 
     @cached_property
     def diffs(self) -> Diffs:
@@ -286,5 +298,9 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     GetDiff: lambda r, query, work: r.diffs.page(query, work),
     GetHeld: lambda r, _, __: held.listed(r._number, r.held),
     FindTarget: lambda r, query, _: r.target(query.text),
+    SetBreakpoint: lambda r, query, _: r.breakpoints(query),
+    EditBreakpoint: lambda r, query, _: r.breakpoints(query),
+    DeleteBreakpoint: lambda r, query, _: r.breakpoints(query),
+    GetBreakpoints: lambda r, query, _: r.breakpoints(query),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

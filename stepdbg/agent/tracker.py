@@ -129,7 +129,7 @@ class Tracker(FreeRun):
                 self.before.upcoming = None
                 if self.armed and not active.skipped and (not self.light or active.inside):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
-                if self.trends.on:
+                if self.trends.on and not self.light:
                     self.trends.step_begins(self, control, active)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             self.inside.ends(active)
@@ -212,6 +212,7 @@ class Tracker(FreeRun):
             self.before.step_ended(id(station.what()), failed=error is not None)
             self.trends.step_ended(self, control, active, error)
             self._stepped(station.what())
+            control.breakpoints.stepped()
         elif not active.skipped:
             if phase is _ZERO_GRAD:
                 self.loop.cleared()
@@ -241,7 +242,7 @@ class Tracker(FreeRun):
             if active.phase is _BACKWARD:
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
-            if not active.skipped:
+            if not (active.skipped or self.light):
                 self.passes.ended(active.phase)
         except Exception as error:
             if control is not None:

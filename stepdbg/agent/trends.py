@@ -75,7 +75,7 @@ class TrendNotes:
             with quiet():
                 label = label_of(control.watch.grad_label, loop.backwards)
                 active.first_node = tracker.sequence_number()
-                active.noted = self.before_step(optimizer, loop.iteration, loop.partly_free, label)
+                active.noted = self.before_step(optimizer, loop.iteration, max(loop.partly_free, control.passed), label)
         except Exception as error:
             control.broken(error)
         control.held += perf_counter() - began

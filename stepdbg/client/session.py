@@ -67,7 +67,7 @@ class ConnectionLost:
     reason: str
 
 
-Event = m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | Output | Exited | ConnectionLost
+Event = m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | m.Logged | Output | Exited | ConnectionLost
 
 
 @dataclass

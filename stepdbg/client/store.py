@@ -15,6 +15,7 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import WATCHES, Book, Kind
 from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
@@ -33,6 +34,24 @@ HISTORY = 500
 
 EDITS = 2_000
 """Edits kept, at most."""
+
+
+WATCHED = 1_000
+"""Values kept of each watched expression, at most."""
+
+LOGGED = 1_000
+"""Lines of logpoints kept, at most."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a watched expression gave at one stop."""
+
+    stop: int
+    iteration: int
+    text: str
+    """Its value, or why there is none."""
+    number: float | None = None
 
 
 class Status(Enum):
@@ -119,6 +138,12 @@ class View:
     """One-line warnings of the agent, oldest first."""
     edits: tuple[Edit, ...] = ()
     """What was set by hand in this run, oldest first; also of stops that are forgotten."""
+    book: Book | None = None
+    """Breakpoints and watches as last told; None: never asked."""
+    watched: Mapping[int, tuple[Seen, ...]] = field(default_factory=dict)
+    """By number of a watched expression: what it gave at each stop, oldest first, the last WATCHED of them."""
+    logged: tuple[m.Logged, ...] = ()
+    """What logpoints wrote down, the last LOGGED of it."""
 
     @property
     def looking_at(self) -> Recorded | None:
@@ -153,6 +178,8 @@ def apply_event(view: View, event: Event) -> View:
         return replace(view, progress=event)
     if isinstance(event, m.Warned):
         return replace(view, notices=(*view.notices, event.text)[-50:])
+    if isinstance(event, m.Logged):
+        return replace(view, logged=(*view.logged, event)[-LOGGED:])
     if isinstance(event, Exited):
         return replace(_idle(view), status=Status.ENDED, exited=event, progress=None, pausing=False)
     if isinstance(event, ConnectionLost):
@@ -169,6 +196,8 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
         view = replace(view, sources=_with(view.sources, answer.file, answer))
     elif isinstance(answer, Watching):
         view = replace(view, watching=answer)
+    elif isinstance(answer, Book):
+        view = _watched(replace(view, book=answer), stop)
     elif isinstance(answer, Edited):
         view = replace(view, edits=(*view.edits, *answer.edits)[-EDITS:])
         view = _update(view, stop, lambda recorded: _edited(recorded, answer.edits))
@@ -248,6 +277,20 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         both = MappingProxyType({**recorded.explained, asked: answer, resolved: answer})
         return replace(recorded, explained=both)
     raise TypeError(f"no answer to a query: {type(answer).__name__}")
+
+
+def _watched(view: View, stop: int) -> View:
+    """The view with what watched expressions give at that stop added to what they gave before."""
+    recorded = next((r for r in view.history if r.stop.number == stop), None)
+    if recorded is None or view.book is None:
+        return view
+    watched = {row.number: view.watched.get(row.number, ()) for row in view.book.rows if row.spec.kind in WATCHES}
+    for row in view.book.rows:
+        if row.spec.kind is Kind.EXPRESSION and (row.value or row.note) and row.spec.enabled:
+            seen = Seen(stop, recorded.stop.iteration, row.value or row.note, row.number_value)
+            earlier = tuple(s for s in watched[row.number] if s.stop != stop)
+            watched[row.number] = (*earlier, seen)[-WATCHED:]
+    return replace(view, watched=MappingProxyType(watched))
 
 
 def _edited(recorded: Recorded, edits: tuple[Edit, ...]) -> Recorded:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepdbg.client.store import View
+from stepdbg.protocol.breakpoints import DeleteBreakpoint, EditBreakpoint, SetBreakpoint
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import Action
@@ -111,6 +112,25 @@ class InsideHost(Protocol):
         """Run until there; empty: until what is selected in the focused pane."""
 
 
+class BreakpointHost(Protocol):
+    """What a command can ask of the app about breakpoints and watches. Each call returns at once."""
+
+    def do(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint) -> None:
+        """Have it done, and say what it did."""
+
+    def toggle(self) -> None:
+        """Set one at what is selected, or delete the one that is there."""
+
+    def unwatch(self, what: str) -> None:
+        """Delete the watch of that number or text; empty: all watches."""
+
+    def show(self) -> None:
+        """List them all."""
+
+    def file(self) -> str:
+        """The file that the source pane shows, absolute; empty for none."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -149,6 +169,10 @@ class Host(Protocol):
     @property
     def inside(self) -> InsideHost:
         """Places inside phases."""
+
+    @property
+    def breakpoints(self) -> BreakpointHost:
+        """Breakpoints and watches."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -13,6 +13,7 @@ from stepdbg.commands.available import (
     needs_skippable,
     needs_stop,
 )
+from stepdbg.commands.breakpoints import BREAKPOINTS
 from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
@@ -35,8 +36,8 @@ PANES: tuple[tuple[str, str, str], ...] = (
 )
 """Number, name and content of the panes."""
 
-RESERVED_KEYS = frozenset("bNISC")
-"""Kept free: breakpoints, and the same steps backwards in time."""
+RESERVED_KEYS = frozenset("NISC")
+"""Kept free: the same steps backwards in time."""
 
 
 def _resume(action: Action, host: Host, _argument: str) -> None:
@@ -251,6 +252,7 @@ COMMANDS: tuple[Command, ...] = (
     *EDIT,
     *COMPARE,
     *PLOTS,
+    *BREAKPOINTS,
     *_APP,
 )
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

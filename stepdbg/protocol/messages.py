@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, get_args
 
+from stepdbg.protocol.breakpoints import DeleteBreakpoint, EditBreakpoint, GetBreakpoints, SetBreakpoint, Spec
 from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
@@ -117,6 +118,15 @@ class Warned:
     """Something on the agent's side went wrong without touching the script; one line for the user."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a logpoint wrote down, at a boundary or a place, without stopping."""
+
+    number: int
+    text: str
+    iteration: int
 
 
 # ── from the screen's side ──────────────────────────────────────────────────────────────────────────────────
@@ -345,12 +355,15 @@ Query = (
     | SetValue | SetRequiresGrad | GetDiff
     | GetTrends | GetChain
     | GetHeld | FindTarget
+    | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
 )  # fmt: skip
-ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
+ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
 ToAgent = Resume | Pause | Detach | Cancel | Query
 Message = ToClient | ToAgent
 
-TO_CLIENT: tuple[type[Any], ...] = (Hello, Stopped, Continued, Progress, Reply, Failed, Working, Warned)
+TO_CLIENT: tuple[type[Any], ...] = (
+    Hello, Stopped, Continued, Progress, Reply, Failed, Working, Warned, Logged,
+)  # fmt: skip
 QUERIES: tuple[type[Any], ...] = get_args(Query)
 TO_AGENT: tuple[type[Any], ...] = (Resume, Pause, Detach, Cancel, *QUERIES)
 
@@ -369,3 +382,5 @@ class Settings:
     """Copies of what parameters were before the last step, at most; 0: none."""
     evaluation: bool = True
     """Whether expressions of the user's may be evaluated in the script (`--no-eval`: not)."""
+    breakpoints: tuple[Spec, ...] = ()
+    """Those that are armed from the start."""

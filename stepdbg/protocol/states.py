@@ -3,7 +3,7 @@
     state      agent may send                      screen's side may send       next state
     ─────────  ──────────────────────────────────  ───────────────────────────  ─────────────────────────
     STARTING   Hello                                                            → RUNNING
-    RUNNING    Progress, Warned                    Pause, Detach                (stays)
+    RUNNING    Progress, Warned, Logged            Pause, Detach                (stays)
     RUNNING    Stopped                                                          → STOPPED
     STOPPED    Reply, Failed, Working, Warned      queries, Cancel, Pause       (stays)
     STOPPED                                        Resume                       → RESUMING
@@ -49,7 +49,12 @@ _STAY_ANSWERS: tuple[type[Any], ...] = (m.Reply, m.Failed, m.Working, m.Warned)
 
 _AGENT_SAYS: dict[State, dict[type[Any], State]] = {
     State.STARTING: {m.Hello: State.RUNNING},
-    State.RUNNING: {m.Progress: State.RUNNING, m.Warned: State.RUNNING, m.Stopped: State.STOPPED},
+    State.RUNNING: {
+        m.Progress: State.RUNNING,
+        m.Warned: State.RUNNING,
+        m.Logged: State.RUNNING,
+        m.Stopped: State.STOPPED,
+    },
     State.STOPPED: dict.fromkeys(_STAY_ANSWERS, State.STOPPED),
     State.RESUMING: {**dict.fromkeys(_STAY_ANSWERS, State.RESUMING), m.Continued: State.RUNNING},
     State.CLOSED: {},

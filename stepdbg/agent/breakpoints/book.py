@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+import weakref
+from collections.abc import Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
+from stepdbg.agent import frames, naming
+from stepdbg.agent.breakpoints import lines, matching
+from stepdbg.agent.breakpoints.armed import Armed
+from stepdbg.agent.breakpoints.conditions import UnknownError, failure
+from stepdbg.agent.breakpoints.known import Now
+from stepdbg.agent.breakpoints.watches import Watches
+from stepdbg.agent.quiet import quiet
+from stepdbg.agent.work import NotThereError
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Grain, Place
+from stepdbg.protocol.records import Phase
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
     from stepdbg.agent.active import Active
+    from stepdbg.agent.control import Control
+
+_GRAINS = {
+    Kind.MODULE: Grain.MODULE,
+    Kind.OP: Grain.OP,
+    Kind.NODE: Grain.NODE,
+    Kind.GRADIENT: Grain.NODE,
+}
+
+_BACKWARD = Phase.BACKWARD
 
 
 class Breakpoints:
@@ -18,17 +43,274 @@ class Breakpoints:
     armed_phases: bool = False
     """Whether any enabled breakpoint is on a phase, a line or an iteration: else `at_phase` is not called."""
 
+    def __init__(self) -> None:
+        self.rows: dict[int, Armed] = {}
+        """By number, in order."""
+        self.evaluation = True
+        self._control: Control | None = None
+        self._next = 1
+        self._phases: dict[str, list[Armed]] = {}
+        self._iterations: list[Armed] = []
+        self._lines: list[Armed] = []
+        self._grains: dict[Grain, list[Armed]] = {}
+        self._watches: Watches | None = None
+        self._monitor: lines.Lines | None = None
+        self._now: Now | None = None
+        self._wants_loss = False
+        self._module_before = ""
+
+    # ── what Control asks ───────────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, control: Control, settings: m.Settings) -> None:
+        """Work for that Control, and arm what the settings bring."""
+        self._control = control
+        self._now = Now(control)
+        self.evaluation = settings.evaluation
+        for spec in settings.breakpoints:
+            try:
+                self.rows[self._next] = Armed(self._next, spec, evaluation=self.evaluation)
+            except NotThereError as error:
+                armed = Armed(self._next, spec, evaluation=self.evaluation, broken=True)
+                armed.note = str(error)
+                self.rows[self._next] = armed
+            self._next += 1
+        if self.rows:
+            self.arm(list(frames.walk(sys._getframe(1))))
+
+    def next_number(self) -> int:
+        """For one more."""
+        self._next += 1
+        return self._next - 1
+
+    @property
+    def armed(self) -> bool:
+        """Whether a run that goes on must record boundaries."""
+        return self.armed_phases or bool(self._grains)
+
     def wants(self, grain: Grain) -> bool:
         """Whether any enabled breakpoint or watch needs places of this grain to be told of."""
-        del grain
-        return False
+        return grain in self._grains
 
     def at_phase(self, active: Active, frame: FrameType) -> str | None:
-        """The phase of `active` is about to run: why to stop ("breakpoint 2: loss > 2"); None: no reason."""
-        del active, frame
-        return None
+        """The phase of `active` is about to run: why to stop ("breakpoint 2: loss > 2"); None: no reason.
+
+        Under 2 µs with a condition on `iteration`, and what reading one number takes with one on `loss`.
+        """
+        control, now = self._control, self._now
+        if control is None or now is None:
+            return None
+        try:
+            return self._at_phase(control, now, active, frame)
+        except Exception as error:
+            control.broken(error)
+            return None
+
+    def _at_phase(self, control: Control, now: Now, active: Active, frame: FrameType) -> str | None:
+        phase = active.phase
+        if self._wants_loss and phase is _BACKWARD:
+            now.note_loss()
+        reasons: list[str] = []
+        watches = self._watches
+        if watches is not None and (watches.armed or watches.in_use):
+            held, began = control.held, perf_counter()
+            for number, text in watches.at_boundary(frame):
+                self._hit(self.rows[number], frame, reasons, text)
+            control.held = held + perf_counter() - began
+        for armed in self._phases.get(phase._value_, ()):
+            self._hit(armed, frame, reasons)
+        if self._iterations:
+            iteration = control.tracker.loop.iteration
+            for armed in self._iterations:
+                if armed.spec.line == iteration != armed.seen:
+                    armed.seen = iteration
+                    self._hit(armed, frame, reasons)
+        if self._lines:
+            self._at_line(frame, reasons)
+        if watches is not None and watches.in_use and not reasons:
+            watches.begins(active)
+        return "; ".join(reasons) if reasons else None
+
+    def stepped(self) -> None:
+        """An optimizer's step, a phase of its own, is over: what it wrote is no change that is watched for."""
+        if self._watches is not None:
+            self._watches.stepped()
+
+    def going_on(self, active: Active | None) -> None:
+        """The script goes on after a stop, with that phase where it was held before one."""
+        if self._watches is not None:
+            if active is not None:
+                self._watches.begins(active)
+            elif not self._watches.in_use:
+                self._watches.sync()
 
     def at_place(self, place: Place, frame: FrameType | None) -> str | None:
         """A place inside a phase has been reached: why to stop; None: no reason."""
-        del place, frame
-        return None
+        rows, control = self._grains.get(place.grain), self._control
+        if rows is None or control is None:
+            return None
+        try:
+            return self._at_place(rows, place, frame)
+        except Exception as error:
+            control.broken(error)
+            return None
+
+    def _at_place(self, rows: list[Armed], place: Place, frame: FrameType | None) -> str | None:
+        reasons: list[str] = []
+        entered = False
+        if place.grain is Grain.NODE and place.when == "before":
+            entered = place.kind != self._module_before
+            self._module_before = place.kind
+        for armed in rows:
+            if matching.at(armed, place, entered):
+                self._hit(armed, frame, reasons)
+            elif armed.spec.kind is Kind.LINE and place.when == "before":
+                file, line = armed.spec.target, armed.spec.line
+                if lines.is_at(frame, file, line) and self._first_call(frame, armed):
+                    self._hit(armed, frame, reasons)
+        return "; ".join(reasons) if reasons else None
+
+    def stop(self) -> None:
+        """Let go of everything: the script runs on bare."""
+        for armed in self.rows.values():
+            armed.enabled = False
+        self.arm([])
+        if self._watches is not None and not self._watches.inside:
+            self._watches.sync()
+
+    # ── hits ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hit(self, armed: Armed, frame: FrameType | None, reasons: list[str], found: str = "") -> None:
+        """It is reached: if its condition is true, count it, and note why to stop."""
+        control, now = self._control, self._now
+        if control is None or now is None:
+            return
+        condition = armed.condition
+        if condition is not None:
+            try:
+                if condition.users or "grad.norm" in condition.own:
+                    with quiet():
+                        true = bool(condition.value(now, frame, control.tracker))
+                else:
+                    true = bool(condition.value(now, frame, control.tracker))
+            except UnknownError:
+                return
+            except Exception as error:
+                if armed.failed:
+                    return
+                armed.failed = True
+                armed.note = f"its condition failed: {failure(error)}"
+                reasons.append(f"breakpoint {armed.number}: {armed.note}")
+                return
+            if not true:
+                return
+        armed.hits += 1
+        if armed.ignore > 0:
+            armed.ignore -= 1
+            return
+        if armed.text is not None:
+            with quiet():
+                text = armed.text.filled(now, frame, control.tracker)
+            control.say(m.Logged(armed.number, text, control.tracker.loop.iteration))
+            return
+        word = "watch" if armed.spec.kind in (Kind.NAN, Kind.CHANGE) else "breakpoint"
+        reasons.append(f"{word} {armed.number}: {found or armed.reason}")
+        if armed.spec.once:
+            del self.rows[armed.number]
+            self.arm(None)
+
+    def _first_call(self, frame: FrameType | None, armed: Armed) -> bool:
+        """Whether the line is come to anew: not from an earlier call in the same line."""
+        if frame is None:
+            return False
+        users = next((f for f in frames.walk(frame) if frames.is_user(f.f_code.co_filename)), frame)
+        call = id(users), users.f_lineno or 0, users.f_lasti
+        before, armed.last_call = armed.last_call, call
+        return before[:2] != call[:2] or call[2] <= before[2]
+
+    def _at_line(self, frame: FrameType, reasons: list[str]) -> None:
+        for armed in self._lines:
+            if lines.is_at(frame, armed.spec.target, armed.spec.line):
+                if self._first_call(frame, armed):
+                    self._hit(armed, frame, reasons)
+            else:
+                armed.last_call = (0, 0, 0)
+
+    def _line_reached(self, code: CodeType, line: int) -> None:
+        """A line is about to run, on Python 3.12 and later."""
+        control = self._control
+        if control is None or not control.tracker.armed or control.holding:
+            return
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code is not code:
+            frame = frame.f_back
+        reasons: list[str] = []
+        for armed in list(self.rows.values()):
+            spec = armed.spec
+            here = spec.kind is Kind.LINE and armed.enabled and spec.line == line
+            if here and lines.same(code.co_filename, spec.target):
+                self._hit(armed, frame, reasons)
+        if reasons and frame is not None:
+            control.hold_here(None, frame, "; ".join(reasons))
+
+    def _watch_found(self, number: int, place: Place, frame: Any, text: str) -> None:
+        """A watch has found something inside a phase, or between two."""
+        armed, control = self.rows.get(number), self._control
+        if armed is None or control is None:
+            return
+        reasons: list[str] = []
+        self._hit(armed, frame, reasons, text)
+        if reasons:
+            control.hold_here(place, frame if frame is not None else sys._getframe(1), "; ".join(reasons))
+
+    def name_of(self, module: Any) -> str:
+        """The path of a module, as the user would write it; empty where nobody can tell. A walk over all modules."""
+        control = self._control
+        if control is None:
+            return ""
+        with quiet():
+            called = [s.what() for _, s in control.tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
+            names = naming.collect(frames.walk(sys._getframe(1)), [c for c in called if c is not None], ())
+            return names.label(module)
+
+    # ── arming ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def arm(self, stack: list[FrameType] | None, names: naming.Names | None = None) -> None:
+        """Work out what is to be looked at from here on. `stack`: the frames to find lines from; None: as before."""
+        rows = [armed for armed in self.rows.values() if armed.enabled and not armed.broken]
+        self._phases = {}
+        for armed in rows:
+            if armed.spec.kind is Kind.PHASE:
+                self._phases.setdefault(armed.spec.target, []).append(armed)
+        self._iterations = [a for a in rows if a.spec.kind is Kind.ITERATION]
+        line_rows = [a for a in rows if a.spec.kind is Kind.LINE]
+        self._lines = [] if lines.EVERY_LINE else line_rows
+        grains: dict[Grain, list[Armed]] = {}
+        for armed in rows:
+            grain = _GRAINS.get(armed.spec.kind)
+            if grain is Grain.MODULE and armed.spec.direction == "backward":
+                grain = Grain.NODE
+            if grain is not None:
+                grains.setdefault(grain, []).append(armed)
+        for armed in self._lines:
+            grains.setdefault(Grain.MODULE, []).append(armed)
+        self._grains = grains
+        if lines.EVERY_LINE and stack is not None and (line_rows or self._monitor is not None):
+            self._monitor = self._monitor or lines.Lines(self._line_reached)
+            problem = self._monitor.arm([(a.spec.target, a.spec.line) for a in line_rows], stack)
+            for armed in line_rows:
+                armed.note = problem or armed.note
+        self._arm_watches(rows, names)
+        used = {name for a in rows for e in (a.condition, a.text) if e is not None for name in e.own}
+        self._wants_loss = "loss" in used
+        watched = self._watches is not None and (self._watches.armed or self._watches.in_use)
+        self.armed_phases = bool(self._phases or self._iterations or self._lines or watched)
+
+    def _arm_watches(self, rows: Iterable[Armed], names: naming.Names | None) -> None:
+        nan = next((a.number for a in rows if a.spec.kind is Kind.NAN), None)
+        changes = [a for a in rows if a.spec.kind is Kind.CHANGE]
+        if self._watches is None:
+            if (nan is None and not changes) or self._control is None:
+                return
+            self._watches = Watches(weakref.proxy(self._control), self._watch_found)
+        self._watches.nan = nan
+        self._watches.set_changes({a.number: a.spec.target for a in changes}, names)

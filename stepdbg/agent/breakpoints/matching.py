@@ -1,0 +1,56 @@
+"""Whether a place inside a phase is one that a breakpoint is on. Names may be written with brackets, and be globs."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from functools import lru_cache
+
+from stepdbg.agent.breakpoints.armed import Armed
+from stepdbg.agent.pointing import plain
+from stepdbg.protocol.breakpoints import Kind
+from stepdbg.protocol.inside import Grain, Place
+
+
+def at(armed: Armed, place: Place, entered: bool) -> bool:
+    """Whether it is. `entered`: of a node before it runs, whether the one before was of another module."""
+    spec = armed.spec
+    kind = spec.kind
+    if kind is Kind.GRADIENT:
+        # The gradient has arrived once the node has added it to `.grad`.
+        return place.grain is Grain.NODE and place.when == "after" and _named(spec.target, place.parameter)
+    if place.when != "before":
+        return False
+    if kind is Kind.MODULE:
+        if spec.direction == "backward":
+            return place.grain is Grain.NODE and entered and _named(spec.target, place.kind)
+        return place.grain is Grain.MODULE and _named(spec.target, place.name)
+    if kind is Kind.OP:
+        return place.grain is Grain.OP and _op(spec.target, place.name)
+    if kind is Kind.NODE:
+        return place.grain is Grain.NODE and _node(spec.target, place.name)
+    return False
+
+
+@lru_cache(maxsize=256)
+def _pattern(target: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(plain(target)))
+
+
+def _named(target: str, name: str) -> bool:
+    return bool(name) and _pattern(target).match(plain(name)) is not None
+
+
+def _op(target: str, name: str) -> bool:
+    """Also "addmm", "aten.addmm" and "aten.addmm.default" are the same operation."""
+    parts = name.replace("::", ".").split(".")
+    wanted = _pattern(target.replace("::", "."))
+    spellings = {".".join(parts), ".".join(parts[:2]), parts[1] if len(parts) > 1 else parts[0]}
+    return any(wanted.match(spelling) for spelling in spellings)
+
+
+def _node(target: str, name: str) -> bool:
+    """Also "Addmm", "AddmmBackward" and "AddmmBackward0" are the same node."""
+    wanted = _pattern(target)
+    bare = re.sub(r"Backward\d*$", "", name)
+    return any(wanted.match(spelling) for spelling in (name, name.rstrip("0123456789"), bare))
