@@ -29,6 +29,7 @@ class Fake(Breakpoints):
     """Tells what it was asked, and stops where `stops` says."""
 
     def __init__(
+        super().__init__()
         self, *grains: Grain, phases: bool = False, stops: Callable[[Any], str | None] = lambda _: None
     ) -> None:
         self.grains, self.armed_phases, self.stops = set(grains), phases, stops
