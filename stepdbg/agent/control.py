@@ -223,6 +223,7 @@ class Control:
                 self.stops += 1
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
                 report.keep_at_most(self._settings.previous_bytes // 2)
+                report.evaluation = self._settings.evaluation
                 report.over = reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 with quiet():
                     record = self._record(reason, active, report, exception)

@@ -12,6 +12,7 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stepdbg.agent import edits, naming, sources
@@ -32,6 +33,7 @@ from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
+from stepdbg.agent.words import Words
 from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.compare import GetDiff
@@ -43,6 +45,7 @@ from stepdbg.protocol.records import (
 )
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.words import Evaluate, Evaluated, GetCompletions, GetVariables
 
 
 @dataclass
@@ -97,6 +100,9 @@ class Report:
         self._next = Remembered()
         self.over = False
         """Whether nothing of the script runs after this stop."""
+        self.evaluation = True
+        """Whether expressions may be evaluated."""
+        self._grad = torch.is_grad_enabled()
         if before is not None:
             self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
 
@@ -163,7 +169,23 @@ class Report:
     @cached_property
     def values(self) -> Values:
         """The numbers of single tensors."""
-        return Values(self._tracker, self._watch, self._names, self.stack, self._number)
+        values = Values(self._tracker, self._watch, self._names, self.stack, self._number)
+        values.evaluation = self.evaluation
+        return values
+
+    # ── words ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def words(self) -> Words:
+        """What is said about frames."""
+        return Words(self._tracker, self.stack, self._number, allowed=self.evaluation, grad=self._grad)
+
+    def evaluate(self, query: Evaluate) -> Evaluated:
+        """Run a line of the user's. After a statement everything is read anew: it may have changed anything."""
+        if query.statement and self.evaluation:
+            self._remember_values()
+            self._forget()
+        return self.words.evaluate(query)
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,11 +247,14 @@ class Report:
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
         self._remember_values()
+        self._forget()
+        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
+        return edits.apply(query, place, work)
+
+    def _forget(self) -> None:
         self.values.forget()
         self.parameters.forget()
         self.diffs.forget()
-        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
-        return edits.apply(query, place, work)
 
     @cached_property
     def diffs(self) -> Diffs:
@@ -268,5 +293,8 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     SetValue: lambda r, query, work: r.edit(query, work),
     SetRequiresGrad: lambda r, query, work: r.edit(query, work),
     GetDiff: lambda r, query, work: r.diffs.page(query, work),
+    Evaluate: lambda r, query, _: r.evaluate(query),
+    GetCompletions: lambda r, query, _: r.words.completions(query),
+    GetVariables: lambda r, query, _: r.words.variables(query),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

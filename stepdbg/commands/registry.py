@@ -21,6 +21,7 @@ from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
 from stepdbg.commands.values import VALUES
+from stepdbg.commands.words import FRAMES, SOURCE, WORDS
 from stepdbg.protocol.messages import Action
 
 PANES: tuple[tuple[str, str, str], ...] = (
@@ -159,7 +160,9 @@ _SCREEN = (
             keys=(number,),
         )
         for number, name, content in PANES
+        if name != SOURCE.name
     ),
+    SOURCE,
     Command(
         "focus",
         "Panes",
@@ -241,6 +244,8 @@ _APP = (
 COMMANDS: tuple[Command, ...] = (
     *_RUN,
     *_LOOK,
+    *FRAMES,
+    *WORDS,
     *_SCREEN,
     *GRAPH,
     *PARAMETERS,

@@ -21,6 +21,7 @@ from stepdbg.protocol.records import (
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+from stepdbg.protocol.words import Evaluate, GetCompletions, GetVariables
 
 
 class Action(str, Enum):
@@ -334,6 +335,7 @@ Query = (
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
     | GetTrends | GetChain
+    | Evaluate | GetCompletions | GetVariables
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -52,11 +52,11 @@ class EditCommands:
             self._say(f"set: {GONE}", wrong=True)
         else:
             self._answered(edited.stop, query, edited)
-            self._read_again()
+            self.read_again()
             for line in outcome(edited):
                 self._say(line, wrong=line == edited.cut_short)
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
         """Ask anew for the numbers that are on screen."""
         view = self._app.view
         if view is None or not view.live:

@@ -46,6 +46,8 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
             "place": "max",
             "name value": "lr 0.1",
             "a [b]": "-1",
+            "count": "2",
+            "topic": "memory",
         }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):
@@ -58,7 +60,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     [
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
-        ("p", "could be pause, present, parameters, precision, plot or prompt"),
+        ("pre", "could be present or precision"),
         ("next 3", "next takes no argument"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),
@@ -85,7 +87,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("goto top", "goto: 'top' is no place: an index as in 3, 0, 2, or max, min or nan"),
         ("goto 0, :", "goto: '0, :' is no place: an index"),
         ("goto max gradd", "goto: no side 'gradd': value, grad, previous or difference"),
-        ("display heat map", "did you mean heatmap?"),
+        ("form heat map", "did you mean heatmap?"),
         ("show", "show needs one argument: show EXPRESSION"),
         ("unmark", "unmark needs one argument: unmark MODULE"),
         ("expo! graph.dot", "there is no export!, only export FILE"),
