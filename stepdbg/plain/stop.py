@@ -78,6 +78,20 @@ def stack(stop: StopRecord, selected: int | None = None, width: int = 100) -> li
     return made
 
 
+def chosen(stop: StopRecord, now: int | None, number: int | None, step: int) -> int | str:
+    """The index that `frame NUMBER`, or `up` and `down` by `step`, lead to; or why there is none, in one line."""
+    count = len(stop.stack)
+    if not count:
+        return "no line of the script is running at this stop: there are no frames"
+    if number is not None and number >= count:
+        return f"there is no frame {number}: bt lists the {count} there are"
+    at = (stop.here or 0) if now is None else now
+    found = number if number is not None else at + step
+    if found < 0:
+        return "down: this is the innermost frame"
+    return found if found < count else "up: this is the outermost frame"
+
+
 def rail(stop: StopRecord, width: int = 100) -> list[str]:
     """The phases of this iteration, in the loop's order."""
     if not stop.rail:

@@ -22,15 +22,35 @@ def lines(record: Evaluated, width: int = 100) -> list[str]:
     return made
 
 
+def brief(record: Evaluated, width: int = 100) -> str:
+    """The value in one line, or what was raised."""
+    if record.error:
+        return record.error
+    told = record.tensor
+    if told is None:
+        more = f"  … {len(record.lines) - 1} more lines" if len(record.lines) > 1 else ""
+        return text.cut((record.lines or ("None",))[0], width) + more
+    stats = told.stats
+    if stats.numel == 1 and told.first:
+        return told.first[0]
+    head = f"{told.dtype} {text.shape(told.shape)}"
+    if stats.mean is None:
+        return text.cut(f"{head}  {told.note or stats.note}".rstrip(), width)
+    bad = stats.nan + stats.posinf + stats.neginf
+    odd = f", {bad:,} not finite" if bad else ""
+    numbers = f"min {text.number(stats.min)}, max {text.number(stats.max)}, mean {text.number(stats.mean)}"
+    return f"{head}: {numbers}{odd}"
+
+
 def tensor(told: TensorTold, width: int = 100) -> list[str]:
     """Shape, dtype and device; statistics; the first numbers."""
     parts = [f"{told.kind} {told.dtype} {text.shape(told.shape)} on {told.device}"]
     parts += [told.made_by] if told.made_by else ["requires grad"] if told.requires_grad else []
-    made = [", ".join(parts)]
     stats = told.stats
     if stats.numel == 1 and told.first:
-        made.append(f"  value {told.first[0]}")
+        made = [f"{told.first[0]}  ({', '.join(parts)})"]
     else:
+        made = [", ".join(parts)]
         if stats.mean is not None:
             made.append(
                 f"  min {text.number(stats.min)}   max {text.number(stats.max)}   mean {text.number(stats.mean)}"

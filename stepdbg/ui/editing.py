@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import GetParameters, GetValues
 from stepdbg.ui.edited import summary, told
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.recorded import RecordedPane

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stepdbg.client.store import Status
 from stepdbg.commands import COMMANDS, find
+from stepdbg.commands.exporting import Ask
 from stepdbg.commands.files import read_commands
 from stepdbg.commands.helptext import all_commands, one_command
 from stepdbg.commands.info import TOPICS, Context, Told
@@ -18,7 +19,6 @@ from stepdbg.plain import words as plain_words
 from stepdbg.protocol.records import StopRecord
 from stepdbg.protocol.words import Completions, Evaluate, Evaluated, GetCompletions
 from stepdbg.ui.answers import AnswerBox, AnswerScreen
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.panes.source import SourcePane
 
@@ -174,7 +174,7 @@ class WordsCommands:
             except SessionClosedError:
                 return
             else:
-                lines = (answer.error,) if answer.error else tuple(plain_words.lines(answer, self._width))
+                lines = (plain_words.brief(answer, self._width - len(text) - 6),)
             shown.append((number, text, lines))
         self._box.show_displayed(shown)
 
@@ -195,10 +195,9 @@ class WordsCommands:
         stop = self._stop
         if stop is None:
             return
-        try:
-            found = chosen_frame(stop, self.frame, number, step)
-        except UsageError as error:
-            self._warn(str(error))
+        found = plain_stop.chosen(stop, self.frame, number, step)
+        if isinstance(found, str):
+            self._warn(found)
             return
         self._chosen = stop.number, found
         self._app.main.query_one(SourcePane).select(stop.number, found)
@@ -264,19 +263,3 @@ class WordsCommands:
     def detach(self) -> None:
         """Let the script run on, and leave."""
         self._app.run_worker(self._app._quit(detach=True), group="quit")
-
-
-def chosen_frame(stop: StopRecord, now: int | None, number: int | None, step: int) -> int:
-    """The index that `frame NUMBER`, or `up` and `down` by `step`, lead to. Raises UsageError."""
-    count = len(stop.stack)
-    if not count:
-        raise UsageError("no line of the script is running at this stop: there are no frames")
-    at = (stop.here or 0) if now is None else now
-    if number is not None and number >= count:
-        raise UsageError(f"there is no frame {number}: bt lists the {count} there are")
-    found = number if number is not None else at + step
-    if found < 0:
-        raise UsageError("down: this is the innermost frame")
-    if found >= count:
-        raise UsageError("up: this is the outermost frame")
-    return found
