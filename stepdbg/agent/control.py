@@ -70,6 +70,8 @@ class Control:
             self._stop_at = Phase(settings.stop_at)
         self._until_iteration = 0
         self._pause = False
+        self._why = ""
+        """What of the script's own stops it, while it does."""
         self._lock = threading.RLock()
         self._began = perf_counter()
         self._next_poll = 0.0
@@ -146,6 +148,14 @@ class Control:
         self._end_free_run()
         info = ExceptionInfo(type(error).__name__, str(error), text)
         self._hold(StopReason.EXCEPTION, None, frames.of_traceback(error.__traceback__), info)
+
+    def trap(self, frame: FrameType, why: str) -> None:
+        """The script asks to be held in `frame`."""
+        if self.tracker.armed and not self.capturing():
+            self._end_free_run()
+            self._why = why
+            self._hold(StopReason.BREAKPOINT, None, frames.of_call(frame), None)
+            self._why = ""
 
     def finished(self) -> None:
         """The script has run to its end: hold it before teardown."""
@@ -268,6 +278,7 @@ class Control:
             exception=exception,
             note=self._note(reason),
             lrs=report.lrs(),
+            why=self._why,
             ran_free=last is None and not enclosing and loop.partly_free >= loop.iteration,
         )
 
