@@ -12,6 +12,7 @@ from torch import nn
 from stepdbg.errors import RequestError
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.edits import Amount, How, SetValue
 from stepdbg.protocol.messages import Settings
 from stepdbg.protocol.records import StopRecord
 from stepdbg.protocol.words import Completions, Evaluate, Evaluated, GetCompletions, GetVariables, Variables
@@ -237,3 +238,34 @@ def test_without_evaluation_everything_is_refused_in_one_line() -> None:
     )
     assert [str(answer) for answer in answers] == ["expressions are switched off (--no-eval)"] * 4
     assert seen[0][2] == 5
+
+
+def both() -> None:
+    """Two modules whose parameters have the same names, and one that has others."""
+    net, net2 = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    optimiser = torch.optim.SGD([*net.parameters(), *net2.parameters()], lr=0.1)
+    for _ in range(2):
+        net2(net(torch.ones(1, 2))).sum().backward()
+        optimiser.step()
+
+
+def test_parameters_are_found_with_and_without_the_variable_of_their_root_module() -> None:
+    long, short, bracket, clash, listed, chain, explained, done = at(
+        "step",
+        [
+            m.GetValues(0, "net2.1.weight"),
+            m.GetValues(0, "1.weight"),
+            m.GetValues(0, "[1].weight"),
+            m.GetValues(0, "0.weight"),
+            m.GetParameters(0, pattern="0.*"),
+            m.GetChain(0, "1.weight"),
+            m.GetExplanation(0, "net2.1.weight"),
+            SetValue(0, "1.bias", Amount(How.SET, (3.0,))),
+        ],
+        both,
+    )
+    assert long.value.cells == short.value.cells == bracket.value.cells
+    assert str(clash) == "0.weight could be net.0.weight, net2.0.weight: write one of these"
+    assert [row.name for row in listed.rows] == ["net.0.weight", "net.0.bias", "net2.0.weight", "net2.0.bias"]
+    assert chain.name == explained.name == "net2.1.weight"
+    assert done.edits[0].target == "net2.1.bias"

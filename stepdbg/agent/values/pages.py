@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from stepdbg.agent import frames, naming
+from stepdbg.agent import frames, naming, pointing
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.values import seek, show, subjects
@@ -214,5 +214,8 @@ def find_module(names: naming.Names, path: str) -> Module:
             found, at = children[key], f"{at}.{key}"
         assert isinstance(found, Module)
         return found
+    other = pointing.module(names, path)
+    if other is not None:
+        return other
     there = ", ".join(name for name, _ in names.modules.values()) or "none is known here"
     raise NotThereError(f"no module is called {path}: {there}")

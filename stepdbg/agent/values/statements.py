@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import ctypes
 import keyword
 import symtable
 import sys
@@ -131,7 +130,7 @@ def _in_function(text: str, tree: ast.Module, frame: FrameType, own: dict[str, A
             for name, value in out.items()
             if not name.startswith(" ") and given.get(name, _MISSING) is not value
         }
-        write(frame, {name: value for name, value in changes.items() if name in fast})
+        frames.write(frame, {name: value for name, value in changes.items() if name in fast})
         outcome.own = {name: value for name, value in changes.items() if name not in fast}
         outcome.assigned = [*changes, *sorted(global_names)]
         out.clear()
@@ -183,18 +182,3 @@ def _function(tree: ast.Module, names: list[str], frame: FrameType, outcome: Exe
 
 def _name(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
-
-
-def write(frame: FrameType, changes: dict[str, Any]) -> None:
-    """Set variables of a function that is being run."""
-    if not changes:
-        return
-    snapshot = frame.f_locals
-    if sys.version_info >= (3, 13):
-        for name, value in changes.items():
-            snapshot[name] = value
-        return
-    snapshot.update(changes)
-    ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
-    del snapshot
-    frames.variables(frame).clear()  # which empties the dictionary on the frame again
