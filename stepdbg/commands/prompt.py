@@ -27,8 +27,18 @@ class Parsed:
 def parse(line: str) -> Parsed:
     """The command that `line` names, by its name, an alias, or the beginning of one name only (as in gdb).
 
-    Raises UsageError with one line that names the nearest right form.
+    Raises UsageError with one line that names the nearest right form, and nothing else whatever `line` is.
     """
+    try:
+        return _read(line)
+    except UsageError as error:
+        lines = str(error).splitlines()
+        if len(lines) < 2:
+            raise
+        raise UsageError(" ".join(lines)) from None  # something pasted has line ends in it
+
+
+def _read(line: str) -> Parsed:
     word, rest = _split(line.strip().removeprefix(":").strip())
     command = find(word)
     argument = rest.strip()
