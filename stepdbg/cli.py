@@ -40,6 +40,13 @@ Options come before the script; everything after it is the script's own.
                       memory for what parameters were before a step, in MiB (default
                       256; 0: none, then only what a step leaves is told)
   --output FILE       also write everything the script prints to FILE
+  --no-eval           never evaluate expressions in the script
+  --batch             without a terminal: run commands at the stops, then let the script
+                      run to its end; exit code: the script's, or 3 if a command failed
+  -c COMMAND          with --batch: a command, as at the prompt (may be given several times)
+  -x FILE             with --batch: a file of commands, one a line (several times, too)
+  --json              with --batch: one JSON record a line in place of text (docs/batch.md)
+  --answers FILE      with --batch: write to FILE, not between what the script prints
   --config FILE       configuration to use in place of the user's own
   -h, --help          show this and exit
   -V, --version       show the version and exit
@@ -61,6 +68,12 @@ class Arguments:
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     module: bool = False
     demo: bool = False
+    evaluation: bool = True
+    batch: bool = False
+    json: bool = False
+    commands: list[tuple[str, str]] = field(default_factory=list)
+    """("-c", a command) or ("-x", a file), in order."""
+    answers: Path | None = None
     target: str | None = None
     """The script or module, or the demo's name (None: list them)."""
     rest: tuple[str, ...] = ()
@@ -110,28 +123,48 @@ def parse(argv: Sequence[str]) -> Arguments:
         if not word.startswith("-") or word == "-":
             result.target = word
             break
-        name, equals, value = word.partition("=")
-        if name in _FLAGS:
-            if equals:
-                raise UsageError(f"{name} takes no value")
-            result.action = _FLAGS[name]
+        if _option(result, word, words):
             return result
-        if name not in _OPTIONS:
-            raise UsageError(_unknown(name))
-        form, apply = _OPTIONS[name]
-        if not equals:
-            if not words:
-                raise UsageError(f"{name} needs a value: {name} {form}")
-            value = words.pop(0)
-        if not value:
-            raise UsageError(f"{name} needs a value: {name} {form}")
-        apply(result, value)
     if result.target is None:
         raise UsageError("no script given; write stepdbg SCRIPT, stepdbg -m MODULE or stepdbg demo (--help tells more)")
     if result.target == "demo" and not result.module:
         result.demo, result.target = True, words.pop(0) if words else None
     result.rest = tuple(words)
+    _check_batch(result)
     return result
+
+
+def _option(result: Arguments, word: str, words: list[str]) -> bool:
+    """Take one option, with its value from `words`. True: nothing after it matters."""
+    name, equals, value = word.partition("=")
+    if name in _FLAGS or name in _SWITCHES:
+        if equals:
+            raise UsageError(f"{name} takes no value")
+        if name in _SWITCHES:
+            _SWITCHES[name](result)
+            return False
+        result.action = _FLAGS[name]
+        return True
+    if name not in _OPTIONS:
+        raise UsageError(_unknown(name))
+    form, apply = _OPTIONS[name]
+    if not equals:
+        if not words:
+            raise UsageError(f"{name} needs a value: {name} {form}")
+        value = words.pop(0)
+    if not value.strip():
+        raise UsageError(f"{name} needs a value: {name} {form}")
+    apply(result, value)
+    return False
+
+
+def _check_batch(result: Arguments) -> None:
+    if result.batch:
+        return
+    used = [option for option, _ in result.commands]
+    used += ["--json"] * result.json + ["--answers"] * (result.answers is not None)
+    if used:
+        raise UsageError(f"{used[0]} is for --batch: stepdbg --batch {used[0]} … SCRIPT")
 
 
 def _stop_at(arguments: Arguments, value: str) -> None:
@@ -181,11 +214,29 @@ def _output(arguments: Arguments, value: str) -> None:
     arguments.output = Path(value)
 
 
+def _command(arguments: Arguments, value: str) -> None:
+    arguments.commands.append(("-c", value))
+
+
+def _file(arguments: Arguments, value: str) -> None:
+    arguments.commands.append(("-x", value))
+
+
+def _answers(arguments: Arguments, value: str) -> None:
+    arguments.answers = Path(value)
+
+
 def _config(arguments: Arguments, value: str) -> None:
     arguments.config = Path(value)
 
 
 _FLAGS = {"-h": "help", "--help": "help", "-V": "version", "--version": "version"}
+
+_SWITCHES: dict[str, Callable[[Arguments], None]] = {
+    "--batch": lambda arguments: setattr(arguments, "batch", True),
+    "--json": lambda arguments: setattr(arguments, "json", True),
+    "--no-eval": lambda arguments: setattr(arguments, "evaluation", False),
+}
 
 _OPTIONS: dict[str, tuple[str, Callable[[Arguments, str], None]]] = {
     "--python": ("PATH", _python),
@@ -195,13 +246,16 @@ _OPTIONS: dict[str, tuple[str, Callable[[Arguments, str], None]]] = {
     "--previous-values": ("MB", _previous_values),
     "--output": ("FILE", _output),
     "--config": ("FILE", _config),
+    "-c": ("COMMAND", _command),
+    "-x": ("FILE", _file),
+    "--answers": ("FILE", _answers),
 }
 
 
 def _unknown(name: str) -> str:
     from stepdbg.config import nearest
 
-    hint = nearest(name, [*_OPTIONS, *_FLAGS])
+    hint = nearest(name, [*_OPTIONS, *_FLAGS, *_SWITCHES])
     return f"unknown option {name}{hint or '; --help lists them'} (the script's come after it)"
 
 
@@ -218,8 +272,10 @@ def _run(arguments: Arguments) -> int:
     assert arguments.target is not None
     if not arguments.module:
         _check_script(arguments.target)
+    if arguments.batch:
+        return _batch(arguments, config)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("stepdbg needs a terminal; run it without a pipe or redirection")
+        raise UsageError("stepdbg needs a terminal; run it without a pipe or redirection, or with --batch")
     launch = _launch(arguments, config)
     try:
         from textual.theme import BUILTIN_THEMES
@@ -232,6 +288,41 @@ def _run(arguments: Arguments) -> int:
         ) from error
     config.check_theme((DARK.name, LIGHT.name, *BUILTIN_THEMES))
     return run_screen(launch, theme=config.theme, keymap=config.keys)
+
+
+def _batch(arguments: Arguments, config: Config) -> int:
+    """Without a screen. Commands that cannot be read end it before the script is started."""
+    from stepdbg.batch.driver import FAILED, check_file, run_batch
+    from stepdbg.batch.output import Json, Text
+    from stepdbg.commands import parse as parse_command
+
+    lines: list[str] = []
+    for option, text in arguments.commands:
+        try:
+            if option == "-x":
+                lines += [line for _, line in check_file(text)]
+            else:
+                parse_command(text)
+                lines.append(text)
+        except UsageError as error:
+            print(f"stepdbg: {error}", file=sys.stderr)
+            return FAILED
+    launch = _launch(arguments, config)
+    if arguments.output is not None:
+        raise UsageError("--output: in a batch the script's output is stepdbg's own; redirect that, or use --answers")
+    place: int | Path = 1
+    if arguments.answers is not None and str(arguments.answers) != "-":
+        _check_output(arguments.answers, "--answers")
+        place = arguments.answers
+    capture = arguments.json and place == 1
+    try:
+        stream = open(  # noqa: SIM115  (a descriptor, or a file that is written to the end)
+            place, "w", encoding="utf-8", errors="backslashreplace", closefd=place != 1
+        )
+    except OSError as error:
+        raise UsageError(f"--answers {place}: {error.strerror}") from None
+    with stream:
+        return run_batch(launch, lines, Json(stream) if arguments.json else Text(stream), capture=capture)
 
 
 def _launch(arguments: Arguments, config: Config) -> Launch:
@@ -250,6 +341,7 @@ def _launch(arguments: Arguments, config: Config) -> Launch:
         stop_at=arguments.stop_at or config.stop_at or "first",
         on_detach=arguments.on_detach or config.on_detach or "end",
         phases=phases,
+        evaluation=arguments.evaluation,
         previous_bytes=Settings.previous_bytes if previous is None else previous << 20,
     )
     if arguments.output is not None:
@@ -293,8 +385,8 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, option: str = "--output") -> None:
     if path.is_dir():
-        raise UsageError(f"--output {path}: a directory; name a file")
+        raise UsageError(f"{option} {path}: a directory; name a file")
     if not path.parent.is_dir():
-        raise UsageError(f"--output {path}: no such directory: {path.parent}")
+        raise UsageError(f"{option} {path}: no such directory: {path.parent}")

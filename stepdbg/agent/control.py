@@ -190,6 +190,12 @@ class Control:
         info = ExceptionInfo(type(error).__name__, str(error), text)
         self._hold(Cause(StopReason.EXCEPTION, exception=info), frames.of_traceback(error.__traceback__))
 
+    def trap(self, frame: FrameType, why: str) -> None:
+        """The script asks to be held in `frame`."""
+        if self.tracker.armed and not self.capturing():
+            self._end_free_run()
+            self._hold(Cause(StopReason.BREAKPOINT, why=why), frames.of_call(frame))
+
     def finished(self) -> None:
         """The script has run to its end: hold it before teardown."""
         self._end_free_run()
@@ -268,6 +274,7 @@ class Control:
                 self._end_light_run()
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)
                 report.keep_at_most(self._settings.previous_bytes // 2)
+                report.evaluation = self._settings.evaluation
                 report.over = cause.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 report.holding = holding
                 with quiet():

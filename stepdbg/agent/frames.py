@@ -136,3 +136,20 @@ def variables(frame: FrameType) -> dict[str, Any]:
     if sys.version_info < (3, 13) and sys.getrefcount(snapshot) <= 3:
         snapshot.clear()
     return copy
+
+
+def write(frame: FrameType, changes: dict[str, Any]) -> None:
+    """Set variables of a function that is being run: names of its own, or of the functions around it that it uses."""
+    if not changes:
+        return
+    snapshot = frame.f_locals
+    if sys.version_info >= (3, 13):
+        for name, value in changes.items():
+            snapshot[name] = value
+        return
+    snapshot.update(changes)
+    import ctypes
+
+    ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+    del snapshot
+    variables(frame).clear()  # which empties the dictionary on the frame again

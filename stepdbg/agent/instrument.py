@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -94,6 +95,15 @@ class Instruments:
         for name in LOSSES:
             if hasattr(torch.nn.functional, name):
                 self._phase(torch.nn.functional, name, Phase.LOSS)
+
+    def adopt(self) -> None:
+        """Take up the optimizers that are there already. Goes through all objects once.
+
+        One that a scheduler has given a `step` of its own before keeps that: its STEP is not seen.
+        """
+        for thing in gc.get_objects():
+            if issubclass(type(thing), Optimizer):
+                self._optimizer(thing)
 
     def restore(self) -> None:
         """Put everything back as it was; wrappers that the script holds pass through from now on."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import naming
+from stepdbg.agent.work import NotThereError
 
 SEARCHED = 2_000
 """Names among which the nearest one is looked for: comparing takes some 50 µs each."""
@@ -34,12 +35,36 @@ def is_glob(target: str) -> bool:
 
 
 def parameters(names: naming.Names, target: str) -> list[naming.Named]:
-    """The parameters that `target` names, by their first names or aliases; none where there is no such one."""
+    """The parameters that `target` names, by their first names or aliases; none where there is no such one.
+
+    Where none is called so, what is meant is a name as in `named_parameters()`, without the root module's variable.
+    Raises NotThereError where several root modules have such a one.
+    """
     wanted = plain(target)
     if is_glob(wanted):
         match = re.compile(fnmatch.translate(wanted)).match
-        return [p for p in names.parameters if any(match(plain(name)) for name in (p.name, *p.aliases))]
-    return [p for p in names.parameters if any(plain(name) == wanted for name in (p.name, *p.aliases))]
+        found = [p for p in names.parameters if any(match(plain(name)) for name in (p.name, *p.aliases))]
+        return found or [p for p in names.parameters if match(without_root(p))]
+    found = [p for p in names.parameters if any(plain(name) == wanted for name in (p.name, *p.aliases))]
+    found = found or [p for p in names.parameters if without_root(p) == wanted]
+    if len(found) > 1:
+        raise NotThereError(f"{target} could be {', '.join(p.name for p in found[:6])}: write one of these")
+    return found
+
+
+def without_root(named: naming.Named) -> str:
+    """The name as in `named_parameters()`, with dots for brackets: "0.weight" for "net.0.weight"."""
+    return plain(named.name).removeprefix(f"{plain(named.root)}.") if named.root else plain(named.name)
+
+
+def one(names: naming.Names, target: str) -> naming.Named | None:
+    """The one parameter that `target` names in any of its forms; None: there is none. Raises NotThereError where it
+    could be several.
+    """
+    if not target or is_glob(target):
+        return None
+    found = parameters(names, target)
+    return found[0] if found else None
 
 
 def buffers(names: naming.Names, target: str) -> list[naming.Named]:
@@ -61,7 +86,9 @@ def module(names: naming.Names, target: str) -> Module | None:
             found = _below(root, wanted[len(root_name) + 1 :].split("."))
             if found is not None:
                 return found
-    return None
+    # As in `named_modules()` of the one root that has such a module.
+    below = [found for _, root in names.modules.values() if (found := _below(root, wanted.split("."))) is not None]
+    return below[0] if len(below) == 1 else None
 
 
 def _below(root: Module, path: Sequence[str]) -> Module | None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stepdbg.agent import edits, naming, sources
@@ -35,6 +36,7 @@ from stepdbg.agent.parameters.marks import Marks
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
+from stepdbg.agent.words import Words
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import Book, DeleteBreakpoint, EditBreakpoint, GetBreakpoints, SetBreakpoint
@@ -48,6 +50,7 @@ from stepdbg.protocol.records import (
 )
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.words import Evaluate, Evaluated, GetCompletions, GetVariables
 
 
 @dataclass
@@ -104,6 +107,9 @@ class Report:
         """Whether nothing of the script runs after this stop."""
         self.holding: Holding | None = None
         """Finds the tensors at the place that the script is held at; None: it is held between phases."""
+        self.evaluation = True
+        """Whether expressions may be evaluated."""
+        self._grad = torch.is_grad_enabled()
         if before is not None:
             self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
 
@@ -181,7 +187,23 @@ class Report:
     @cached_property
     def values(self) -> Values:
         """The numbers of single tensors."""
-        return Values(self._tracker, self._watch, self._names, self.stack, self._number, self.held)
+        values = Values(self._tracker, self._watch, self._names, self.stack, self._number, self.held)
+        values.evaluation = self.evaluation
+        return values
+
+    # ── words ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def words(self) -> Words:
+        """What is said about frames."""
+        return Words(self._tracker, self.stack, self._number, allowed=self.evaluation, grad=self._grad)
+
+    def evaluate(self, query: Evaluate) -> Evaluated:
+        """Run a line of the user's. After a statement everything is read anew: it may have changed anything."""
+        if query.statement and self.evaluation:
+            self._remember_values()
+            self._forget()
+        return self.words.evaluate(query)
 
     # ── graph ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -246,11 +268,14 @@ class Report:
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
         self._remember_values()
+        self._forget()
+        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
+        return edits.apply(query, place, work)
+
+    def _forget(self) -> None:
         self.values.forget()
         self.parameters.forget()
         self.diffs.forget()
-        place = edits.Place(self.names, self._watch, self._number, self._tracker.loop.iteration, self.over)
-        return edits.apply(query, place, work)
 
     def breakpoints(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints) -> Book:
         """All breakpoints, once that was done."""
@@ -302,5 +327,8 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     EditBreakpoint: lambda r, query, _: r.breakpoints(query),
     DeleteBreakpoint: lambda r, query, _: r.breakpoints(query),
     GetBreakpoints: lambda r, query, _: r.breakpoints(query),
+    Evaluate: lambda r, query, _: r.evaluate(query),
+    GetCompletions: lambda r, query, _: r.words.completions(query),
+    GetVariables: lambda r, query, _: r.words.variables(query),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

@@ -1,7 +1,7 @@
 """The registry of commands: keys, palette, prompt and help are generated from it."""
 
 from stepdbg.commands.command import Argument, Command, Host
-from stepdbg.commands.prompt import Parsed, complete, find, parse
+from stepdbg.commands.prompt import Parsed, asks, complete, find, parse
 from stepdbg.commands.registry import BY_NAME, COMMANDS, PANES, RESERVED_KEYS
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Command",
     "Host",
     "Parsed",
+    "asks",
     "complete",
     "find",
     "parse",

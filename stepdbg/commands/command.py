@@ -131,6 +131,40 @@ class BreakpointHost(Protocol):
         """The file that the source pane shows, absolute; empty for none."""
 
 
+class WordsHost(Protocol):
+    """What a command can have said in words: of frames, expressions and whole topics. Each call returns at once."""
+
+    def evaluate(self, text: str, *, statement: bool) -> None:
+        """Run `text` in the selected frame, and tell what it gave."""
+
+    def show_traceback(self) -> None:
+        """Tell where the last error of an expression came from; else the script's exception."""
+
+    def show_stack(self) -> None:
+        """Tell the call stack."""
+
+    def select_frame(self, number: int | None, step: int = 0) -> None:
+        """Select that frame, or the one `step` frames further out (negative: further in)."""
+
+    def display(self, text: str) -> None:
+        """Tell what `text` gives, now and at every stop; empty: at once what is displayed."""
+
+    def undisplay(self, number: int | None) -> None:
+        """Display it no longer; None: nothing any more."""
+
+    def info(self, topic: str, rest: str) -> None:
+        """Tell of a topic (see `commands.info.TOPICS`)."""
+
+    def run_file(self, name: str) -> None:
+        """Run the commands in that file, one a line; those that resume wait for the next stop."""
+
+    def list_source(self) -> None:
+        """Tell (or show) the lines around the one about to run."""
+
+    def detach(self) -> None:
+        """Take everything out of the script, let it run on bare, and leave."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -173,6 +207,10 @@ class Host(Protocol):
     @property
     def breakpoints(self) -> BreakpointHost:
         """Breakpoints and watches."""
+
+    @property
+    def words(self) -> WordsHost:
+        """What is said in words."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""
@@ -224,6 +262,9 @@ class Argument:
     """Other words for choices."""
     check: Callable[[str], object] | None = None
     """Raises UsageError for text that cannot be used whatever the script does."""
+    kind: str = "text"
+    """Its type: "choice", "number", "expression" (or "statement": completed from the frame's names), "parameter",
+    "file", "command", "text"."""
     suggest: Callable[[str], Iterable[str]] | None = None
     """What text that has been begun may become."""
     suggest_in: Callable[[str, View], Iterable[str]] | None = None

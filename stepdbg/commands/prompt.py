@@ -27,9 +27,19 @@ class Parsed:
 def parse(line: str) -> Parsed:
     """The command that `line` names, by its name, an alias, or the beginning of one name only (as in gdb).
 
-    Raises UsageError with one line that names the nearest right form.
+    Raises UsageError with one line that names the nearest right form, and nothing else whatever `line` is.
     """
-    word, _, rest = line.strip().removeprefix(":").strip().partition(" ")
+    try:
+        return _read(line)
+    except UsageError as error:
+        lines = str(error).splitlines()
+        if len(lines) < 2:
+            raise
+        raise UsageError(" ".join(lines)) from None  # something pasted has line ends in it
+
+
+def _read(line: str) -> Parsed:
+    word, rest = _split(line.strip().removeprefix(":").strip())
     command = find(word)
     argument = rest.strip()
     if command.argument is None:
@@ -44,6 +54,14 @@ def parse(line: str) -> Parsed:
             raise UsageError(f"{command.name} needs one argument: {form}")
         return Parsed(command, "")
     return Parsed(command, _checked(command, argument))
+
+
+def _split(line: str) -> tuple[str, str]:
+    """The word of a command and the rest: `!x = 3` needs no blank."""
+    if line.startswith("!"):
+        return "!", line[1:]
+    word, _, rest = line.partition(" ")
+    return word, rest
 
 
 def find(word: str) -> Command:
@@ -69,7 +87,10 @@ def find(word: str) -> Command:
 
 def complete(line: str, view: View | None = None) -> list[str]:
     """Whole lines that `line` may become: names of commands, or of their argument's choices, with what `view` shows."""
-    word, space, rest = line.lstrip().partition(" ")
+    line = line.lstrip()
+    if asks(line) is not None:
+        return []  # the agent knows what there is
+    word, space, rest = line.partition(" ")
     if not space:
         return [command.name for command in COMMANDS if command.name.startswith(word)]
     command = _WORDS.get(word)
@@ -82,6 +103,19 @@ def complete(line: str, view: View | None = None) -> list[str]:
         return [f"{word} {text}" for text in command.argument.suggest(rest.lstrip())]
     choices = command.argument.choices or (tuple(BY_NAME) if command.argument.name == "command" else ())
     return [f"{word} {choice}" for choice in choices if choice.startswith(rest.lstrip())]
+
+
+def asks(line: str) -> tuple[str, str] | None:
+    """Where the argument of `line` is completed from the frame's names: what stands before it, and it. None: not."""
+    line = line.lstrip().removeprefix(":").lstrip()
+    word, rest = _split(line)
+    command = _WORDS.get(word)
+    if command is None or command.argument is None or command.argument.kind not in ("expression", "statement"):
+        return None
+    if word != "!" and line == word:
+        return None
+    text = rest.lstrip()
+    return line[: len(line) - len(text)], text
 
 
 def _checked(command: Command, text: str) -> str:

@@ -23,6 +23,7 @@ from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
 from stepdbg.commands.values import VALUES
+from stepdbg.commands.words import FRAMES, SOURCE, WORDS
 from stepdbg.protocol.messages import Action
 
 PANES: tuple[tuple[str, str, str], ...] = (
@@ -161,7 +162,9 @@ _SCREEN = (
             keys=(number,),
         )
         for number, name, content in PANES
+        if name != SOURCE.name
     ),
+    SOURCE,
     Command(
         "focus",
         "Panes",
@@ -244,6 +247,8 @@ COMMANDS: tuple[Command, ...] = (
     *_RUN,
     *INSIDE,
     *_LOOK,
+    *FRAMES,
+    *WORDS,
     *_SCREEN,
     *GRAPH,
     *PARAMETERS,

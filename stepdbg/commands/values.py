@@ -56,8 +56,7 @@ VALUES = (
         "Values",
         "Show any expression of the stopped frame as numbers; - returns to the selected parameter.",
         lambda host, argument: host.values.show(argument),
-        aliases=("print",),
-        argument=Argument("expression", "an expression, a parameter, `net.2 output`, or -"),
+        argument=Argument("expression", "an expression, a parameter, `net.2 output`, or -", kind="expression"),
         available=needs_live,
     ),
     Command(
@@ -69,11 +68,11 @@ VALUES = (
         available=needs_live,
     ),
     Command(
-        "display",
+        "form",
         "Values",
         "Show numbers, a heatmap, a histogram, a log-histogram or a summary; nothing: the next.",
         lambda host, argument: host.values.display(argument),
-        argument=Argument("kind", "a display", DISPLAYS, required=False),
+        argument=Argument("kind", "a form", DISPLAYS, required=False),
     ),
     Command(
         "precision",

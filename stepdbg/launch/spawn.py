@@ -93,3 +93,14 @@ def keeper(master: int, pipe: int, log: Path) -> int:
     ]
     command = [sys.executable, "-I", "-S", program, "210", "211", str(log)]
     return os.posix_spawn(sys.executable, command, dict(os.environ), file_actions=actions, setsid=True)
+
+
+def inheriting(command: Sequence[str], env: Mapping[str, str], socket: int, output: int | None = None) -> int:
+    """Start `command` with our own standard input, output (or `output` in its place) and error; returns its pid.
+
+    `socket` becomes its file descriptor SOCKET_FD. Raises OSError where the program cannot be started.
+    """
+    actions: list[tuple[int, int, int]] = [(os.POSIX_SPAWN_DUP2, socket, SOCKET_FD)]
+    if output is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, output, 1))
+    return os.posix_spawnp(command[0], list(command), dict(env), file_actions=actions, setsigdef=_DEFAULT_SIGNALS)

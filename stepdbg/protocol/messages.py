@@ -23,6 +23,7 @@ from stepdbg.protocol.records import (
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+from stepdbg.protocol.words import Evaluate, GetCompletions, GetVariables
 
 
 class Action(str, Enum):
@@ -356,6 +357,7 @@ Query = (
     | GetTrends | GetChain
     | GetHeld | FindTarget
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
+    | Evaluate | GetCompletions | GetVariables
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -18,8 +18,8 @@ from textual.worker import Worker
 from stepdbg.client import store
 from stepdbg.client.session import Event, Exited, Output, Session
 from stepdbg.client.store import Status, View
-from stepdbg.commands import BY_NAME, COMMANDS, Command, find
-from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
+from stepdbg.commands import BY_NAME, COMMANDS, Command
+from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage
@@ -48,6 +48,7 @@ from stepdbg.ui.plots.commands import PlotCommands
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
+from stepdbg.ui.saying import WordsCommands
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, MainScreen
 from stepdbg.ui.state import State
@@ -92,6 +93,7 @@ class StepdbgApp(App[Exited | None]):
         self.plots = PlotCommands(self, self._ask_session)
         self.inside = InsideCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
+        self.words = WordsCommands(self, self._ask_session)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._console = ConsoleLink(self, lambda: self._session)
@@ -346,8 +348,8 @@ class StepdbgApp(App[Exited | None]):
         self._leaving = True
         self.run_worker(self._quit(), group="quit")
 
-    async def _quit(self) -> None:
-        await self._session.close()
+    async def _quit(self, *, detach: bool = False) -> None:
+        await self._session.close(detach=detach)
         self.exit(self._session.exited)
 
     def look_back(self, steps: int | None) -> None:
@@ -387,12 +389,7 @@ class StepdbgApp(App[Exited | None]):
         if not command:
             self.push_screen(HelpScreen(help_text(ALL_PANES, self.config.keymap)))
             return
-        try:
-            found = find(command)
-        except UsageError as error:
-            self.notify(str(error), severity="warning", markup=False)
-        else:
-            self.notify(found.help, title=found.usage, markup=False)
+        self.words.help(command)
 
     def switch_theme(self, name: str) -> None:
         """Use that theme; empty: light after dark and the other way round."""

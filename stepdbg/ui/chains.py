@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.graph import Watching
 from stepdbg.protocol.messages import GetChain, SetWatching
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.header import state_text
 from stepdbg.ui.screens.chain import ChainScreen
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.protocol.compare import GetDiff
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.screens.diff import DiffScreen
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import GetParameters, GetValues
 from stepdbg.ui.edited import summary, told
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -52,11 +52,11 @@ class EditCommands:
             self._say(f"set: {GONE}", wrong=True)
         else:
             self._answered(edited.stop, query, edited)
-            self._read_again()
+            self.read_again()
             for line in outcome(edited):
                 self._say(line, wrong=line == edited.cut_short)
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
         """Ask anew for the numbers that are on screen."""
         view = self._app.view
         if view is None or not view.live:

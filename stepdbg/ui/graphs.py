@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from textual.worker import Worker
 
+from stepdbg.commands.exporting import Ask, export_graph
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.protocol.graph import GraphChoice, GraphPath, GraphView, Lens, Watching
 from stepdbg.protocol.messages import GetGraphPath, SetWatching
-from stepdbg.ui.exporting import Ask, export_graph
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.progress import ProgressLine
 

@@ -112,3 +112,13 @@ class ConsoleResized(Message):
         super().__init__()
         self.columns = columns
         self.rows = rows
+
+
+class FrameSelected(Message):
+    """The user moved to another frame of the call stack."""
+
+    def __init__(self, number: int, frame: int) -> None:
+        super().__init__()
+        self.number = number
+        """Number of the stop that the stack is of."""
+        self.frame = frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
@@ -12,11 +13,15 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from stepdbg.commands import Parsed, complete, parse
+from stepdbg.commands import Parsed, asks, complete, parse
 from stepdbg.errors import UsageError
 
 HISTORY = 200
 """Lines remembered for each of the two uses."""
+
+
+MOST_LISTED = 60
+"""Completions that are listed; tab goes round through all of them."""
 
 
 class PromptBar(Vertical):
@@ -24,7 +29,7 @@ class PromptBar(Vertical):
 
     HELP = """\
 Type a command by its name or the beginning of it. `tab` completes, `up` and `down` bring back earlier lines,
-`enter` runs it, `escape` closes the prompt.
+`enter` runs it, `escape` closes the prompt. After `p`, `!` and `display` it completes the names of the selected frame.
 """
     DEFAULT_CSS = """
     PromptBar {
@@ -123,14 +128,24 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         if self._tabs and line in self._tabs:
             self._replace(self._tabs[(self._tabs.index(line) + 1) % len(self._tabs)])
             return
-        self._tabs = complete(line, getattr(self.app, "view", None))
+        asked, words = asks(line), getattr(self.app, "words", None)
+        if asked is not None and words is not None:
+            words.complete(*asked, lambda texts, why: self._completed(line, texts, why))
+            return
+        self._completed(line, complete(line, getattr(self.app, "view", None)))
+
+    def _completed(self, line: str, texts: Sequence[str], why: str = "") -> None:
+        """Show what `line` may become, unless it has been changed meanwhile; `why` there is nothing."""
+        if line != self.input.value or not self.is_open:
+            return
+        self._tabs = list(texts)
         if not self._tabs:
-            self._say(f"nothing begins with {line!r}")
+            self._say(why or f"nothing begins with {line!r}")
         elif len(self._tabs) == 1:
-            self._replace(f"{self._tabs[0]} ")
+            self._replace(self._tabs[0] if asks(line) is not None else f"{self._tabs[0]} ")
             self._tabs = []
         else:
-            self._say("  ".join(choice.rpartition(" ")[2] for choice in self._tabs))
+            self._say("  ".join(choice.rpartition(" ")[2] for choice in self._tabs[:MOST_LISTED]))
             self._replace(self._tabs[0])
 
     @on(Input.Changed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.messages import GetExplanation
 from stepdbg.protocol.step import Explanation
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.screens.explain import ExplainScreen
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.commands.values import PLACES, SIDES
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.messages import CopyValues, MarkModule, Query, SeekElement
 from stepdbg.protocol.slices import SliceError, against, read_index, read_slice
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 from stepdbg.ui import format as fmt
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.messages import ElementSelected, ElementSought, HeldWanted, ModuleMarked, TensorCopied, ValuesMessage
 from stepdbg.ui.panes.values import ValuesPane
 

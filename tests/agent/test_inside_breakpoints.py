@@ -29,9 +29,9 @@ class Fake(Breakpoints):
     """Tells what it was asked, and stops where `stops` says."""
 
     def __init__(
-        super().__init__()
         self, *grains: Grain, phases: bool = False, stops: Callable[[Any], str | None] = lambda _: None
     ) -> None:
+        super().__init__()
         self.grains, self.armed_phases, self.stops = set(grains), phases, stops
         self.places: list[Place] = []
         self.phases: list[Phase] = []

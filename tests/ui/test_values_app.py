@@ -202,16 +202,16 @@ async def test_displays(script: Path, size: tuple[int, int]) -> None:
                 assert words in shown(driver), (display, shown(driver))
             assert (f"· {display}" in pane.border_title) == (display != "numbers")
         for display in DISPLAYS:
-            await enter(driver, f"display {display}")
+            await enter(driver, f"form {display}")
             assert pane.look.display == display
-        await enter(driver, "display")
+        await enter(driver, "form")
         assert pane.look.display == "numbers"
 
 
 async def test_a_heatmap_has_the_colours_of_its_numbers(script: Path) -> None:
     async with running(script, size=LARGE) as driver:
         pane = await at_backward(driver)
-        await enter(driver, "display heatmap")
+        await enter(driver, "form heatmap")
         weight = conv().reshape(-1, 3)
         limit = weight.abs().max().item()
         body = pane.body

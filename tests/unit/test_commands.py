@@ -6,12 +6,12 @@ import contextlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepdbg.client.session import Exited, SessionInfo
 from stepdbg.client.store import GraphTree, Recorded, Status, View
-from stepdbg.commands import BY_NAME, COMMANDS, RESERVED_KEYS, Parsed, complete, parse
+from stepdbg.commands import BY_NAME, COMMANDS, RESERVED_KEYS, Parsed, asks, complete, parse
 from stepdbg.errors import UsageError
 from stepdbg.export import SUFFIXES
 from stepdbg.protocol.graph import PLAIN, GraphPage
@@ -46,6 +46,8 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
             "place": "max",
             "name value": "lr 0.1",
             "a [b]": "-1",
+            "count": "2",
+            "topic": "memory",
         }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):
@@ -58,7 +60,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
     [
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
-        ("p", "could be pause, present, parameters, precision, plot or prompt"),
+        ("pre", "could be present or precision"),
         ("next 3", "next takes no argument"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),
@@ -85,7 +87,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("goto top", "goto: 'top' is no place: an index as in 3, 0, 2, or max, min or nan"),
         ("goto 0, :", "goto: '0, :' is no place: an index"),
         ("goto max gradd", "goto: no side 'gradd': value, grad, previous or difference"),
-        ("display heat map", "did you mean heatmap?"),
+        ("form heat map", "did you mean heatmap?"),
         ("show", "show needs one argument: show EXPRESSION"),
         ("unmark", "unmark needs one argument: unmark MODULE"),
         ("expo! graph.dot", "there is no export!, only export FILE"),
@@ -120,6 +122,55 @@ def test_any_text_is_parsed_or_refused_in_words(text: str) -> None:
     with contextlib.suppress(UsageError):
         assert parse(text).command in COMMANDS
     assert all(line.startswith(text.lstrip().partition(" ")[0]) for line in complete(text))
+
+
+WORDS = sorted({word for command in COMMANDS for word in (command.name, *command.aliases)})
+
+
+SIGNS = "0123456789-+.,:[]()*/='\"! abnetx\0\n\r"
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(WORDS),
+    st.one_of(st.text(max_size=30), st.text("0123456789-+.,:[]()*/='\"! abnetx\0\n", max_size=30)),
+)
+def test_whatever_follows_a_command_is_read_or_refused_in_one_line(word: str, text: str) -> None:
+    line = f"{word} {text}"
+    complete(line)
+    asks(line)
+    said: list[str] = []
+    try:
+        assert parse(line).command in COMMANDS
+    except UsageError as error:
+        said = str(error).splitlines() or ["", ""]
+    assert len(said) <= 1
+
+
+def test_a_statement_needs_no_blank_and_is_completed_from_the_frame() -> None:
+    assert parse("!x = 3") == parse("! x = 3") == parse("exec x = 3") == Parsed(BY_NAME["exec"], "x = 3")
+    assert asks("p net.we") == ("p ", "net.we")
+    assert asks("!net.we") == ("!", "net.we")
+    assert asks(": display  lo") == ("display  ", "lo")
+    assert asks("info par") is asks("p") is None
+    assert complete("info m") == ["info memory"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("info parms", "info: no 'parms', did you mean params?"),
+        ("info memory now", "info memory takes no more words, so not 'now'"),
+        ("frame two", "frame: 'two' is no number of a frame: bt lists them"),
+        ("up 0", "'0' is no number of frames: up 2"),
+        ("undisplay loss", "undisplay: 'loss' is no number of a display: display lists them"),
+        ("print", "print needs one argument: print EXPRESSION"),
+    ],
+)
+def test_wrong_words(line: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(line)
+    assert str(caught.value) == message
 
 
 def test_completion_offers_names_and_choices() -> None:

@@ -53,7 +53,9 @@ def test_the_agent_needs_torch_and_nothing_of_the_screens() -> None:
     assert outside(loaded) <= outside(loaded_by("torch"))
 
 
-@pytest.mark.parametrize("folder", ["client", "commands", "export", "launch", "plain", "ui", "cli.py", "config.py"])
+@pytest.mark.parametrize(
+    "folder", ["batch", "client", "commands", "export", "launch", "plain", "ui", "cli.py", "config.py"]
+)
 def test_the_screens_side_imports_no_torch_and_no_agent(folder: str) -> None:
     loaded = loaded_by(*modules_of(folder))
     assert "torch" not in loaded
@@ -62,6 +64,15 @@ def test_the_screens_side_imports_no_torch_and_no_agent(folder: str) -> None:
 
 def test_export_needs_the_standard_library_only() -> None:
     assert outside(loaded_by(*modules_of("export"))) == set()
+
+
+def test_a_batch_needs_no_screen() -> None:
+    loaded = loaded_by(*modules_of("batch"), "stepdbg.cli")
+    assert not {"textual", "rich", "torch"} & {name.partition(".")[0] for name in loaded}
+
+
+def test_plain_text_needs_the_standard_library_only() -> None:
+    assert outside(loaded_by(*modules_of("plain"))) == set()
 
 
 def test_the_command_line_starts_without_the_screen() -> None:

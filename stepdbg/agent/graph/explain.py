@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stepdbg.agent import naming
+from stepdbg.agent import naming, pointing
 from stepdbg.agent.chainflows import ChainNoted, norm_of
 from stepdbg.agent.flows import OFF, Flowed
 from stepdbg.agent.graph.chain import above as ways_above
@@ -33,6 +33,9 @@ def parameter(names: naming.Names, name: str) -> naming.Named:
             return named
         if name == named.name or name in named.aliases:
             return named
+    found = pointing.one(names, name)
+    if found is not None:
+        return found
     raise NotThereError(f"no parameter is called {name} at this stop" if name else "no parameter is known at this stop")
 
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from stepdbg.agent import pointing
 from stepdbg.agent.naming import Names
 
 PARAMETER, BUFFER, STATE = "parameter", "buffer", "state"
@@ -137,4 +138,6 @@ def find(names: Names, name: str) -> Entry | None:
     for buffer in names.named_buffers:
         if name == buffer.name:
             return Entry(BUFFER, buffer.name, buffer.tensor)
-    return next((entry for entry in states(names) if entry.name == name), None)
+    state = next((entry for entry in states(names) if entry.name == name), None)
+    other = pointing.one(names, name) if state is None else None
+    return Entry(PARAMETER, other.name, other.tensor, other.aliases) if other is not None else state

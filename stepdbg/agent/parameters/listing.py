@@ -160,7 +160,12 @@ class Parameters:
         owner, kind = self.facts.owner(entry)
         if entry.kind == PARAMETER and not owner:
             owner = "nobody"
-        return (entry.name, *entry.aliases, owner, kind, tensors.dtype_name(entry.tensor))
+        return (entry.name, *entry.aliases, *self._short(entry), owner, kind, tensors.dtype_name(entry.tensor))
+
+    def _short(self, entry: Entry) -> tuple[str, ...]:
+        """The name as in `named_parameters()`, without the root module's variable."""
+        roots = (title for title, _ in self._names.modules.values() if entry.name.startswith(f"{title}."))
+        return tuple(entry.name.removeprefix(f"{title}.") for title in roots)
 
     def _sorted(self, part: Sequence[Entry], quantity: str, falling: bool, work: Work) -> list[Entry]:
         """In the order of that quantity, unknown ones last; equal ones stay in the model's order."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 
-from stepdbg.agent import frames, naming
+from stepdbg.agent import frames, naming, pointing
 from stepdbg.agent.inside.held import SIGN, Held
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.tracker import Tracker
@@ -21,6 +21,8 @@ from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import SIDES, TensorStats, TensorView, ValuesRecord
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+
+OFF = "expressions are switched off (--no-eval)"
 
 ROWS, COLUMNS, BINS = 500, 200, 200
 """Of one answer, at most."""
@@ -43,6 +45,8 @@ class Values:
         self._stack, self._number = stack, number
         self._statistics: dict[tuple[str, str, str, int], TensorStats] = {}
         self._evaluated: tuple[str, Any] | None = None
+        self.evaluation = True
+        """Whether expressions may be evaluated; names of tensors are found all the same."""
 
     def forget(self) -> None:
         """Numbers have been changed at this stop: nothing that was computed from them holds any more."""
@@ -126,6 +130,8 @@ class Values:
         return subjects.of_value(self._value(name, text, again=again))  # says what is wrong with it
 
     def _value(self, name: str, text: str, *, again: bool) -> Any:
+        if not self.evaluation:
+            raise NotThereError(OFF)
         if again or self._evaluated is None or self._evaluated[0] != name:
             self._evaluated = None
             for key in [key for key in self._statistics if key[0].startswith(EXPRESSION)]:
@@ -215,5 +221,8 @@ def find_module(names: naming.Names, path: str) -> Module:
             found, at = children[key], f"{at}.{key}"
         assert isinstance(found, Module)
         return found
+    other = pointing.module(names, path)
+    if other is not None:
+        return other
     there = ", ".join(name for name, _ in names.modules.values()) or "none is known here"
     raise NotThereError(f"no module is called {path}: {there}")

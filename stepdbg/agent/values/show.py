@@ -8,11 +8,14 @@ whatever that does to the user's own objects: only random states, warnings and o
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import random
 import sys
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -24,7 +27,21 @@ from stepdbg.agent.tensors.elements import one_line
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import NotThereError
 
-_UNKNOWN = object()
+UNKNOWN = object()
+"""What a path that cannot be followed without running code leads to."""
+
+
+@dataclass
+class Outcome:
+    """What a line of the user's gave. Holds the value, and no frame."""
+
+    value: Any = None
+    problem: str = ""
+    """What it raised, in one line."""
+    trace: str = ""
+    """The same as Python prints it, without frames of ours."""
+    drew: bool = False
+    """Whether it changed a random state, which has been put back."""
 
 
 def evaluate(text: str, frame: FrameType | None, tracker: Tracker) -> Any:
@@ -32,32 +49,63 @@ def evaluate(text: str, frame: FrameType | None, tracker: Tracker) -> Any:
 
     Costs what it computes, and a copy of the frame's dictionary of names.
     """
+    outcome = compute(text, frame, tracker)
+    if outcome.problem:
+        raise NotThereError(f"{text}: {outcome.problem}")
+    return outcome.value
+
+
+def compute(text: str, frame: FrameType | None, tracker: Tracker, more: Mapping[str, Any] | None = None) -> Outcome:
+    """The same, with what it raised as text; `more`: names to use beside the frame's. Raises NotThereError where
+    `text` is no expression.
+    """
     tree, problem = _parsed(text)
     if tree is None:
         raise NotThereError(problem)
     scope = _scope(frame)
-    result: Any = None
+    for name, value in (more or {}).items():
+        scope.setdefault(name, value)
+    outcome = Outcome()
     try:
         tree = ast.fix_missing_locations(_Paths(scope, _bound(tree)).visit(tree))
         code = compile(tree, "<show>", "eval", dont_inherit=True)
-        with _undisturbed(tracker):
-            result = eval(code, scope)  # it is the user who asks, of their own program
+        with undisturbed(tracker) as states:
+            outcome.value = eval(code, scope)  # it is the user who asks, of their own program
+        outcome.drew = states.changed
     except NotThereError:
         raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        problem = f"{type(error).__name__}: {one_line(error)}"
+        raised(outcome, error)
     finally:
         scope.clear()
-    if problem:
-        raise NotThereError(f"{text}: {problem}")
-    return result
+    return outcome
+
+
+def raised(outcome: Outcome, error: BaseException) -> None:
+    """Note what a line of the user's raised, as text only: the error itself holds frames."""
+    outcome.problem = f"{type(error).__name__}: {one_line(error)}"
+    trace = frames.clean_traceback(error.__traceback__)
+    outcome.trace = "".join(traceback.format_exception(type(error), error, trace))
 
 
 def is_expression(text: str) -> bool:
     """Whether it can be read as one."""
     return _parsed(text)[0] is not None
+
+
+def follow(path: str, frame: FrameType | None, more: Mapping[str, Any]) -> Any:
+    """What `path` leads to in the frame, found without running code; UNKNOWN where that cannot be told."""
+    tree, _problem = _parsed(path)
+    if tree is None:
+        return UNKNOWN
+    scope = {**more, **_scope(frame)}
+    try:
+        found = _Paths(scope, set())._follow(tree.body)
+        return vars(builtins).get(path, UNKNOWN) if found is UNKNOWN else found
+    finally:
+        scope.clear()
 
 
 def _parsed(text: str) -> tuple[ast.Expression | None, str]:
@@ -69,7 +117,10 @@ def _parsed(text: str) -> tuple[ast.Expression | None, str]:
         ast.parse(text, "<show>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None, f"{text!r} is no expression: {problem}"
-    return None, f"{text!r} is a statement: only an expression can be shown, as in loss or net[0].weight.grad"
+    return (
+        None,
+        f"{text!r} is a statement: only an expression can be shown, as in loss or net[0].weight.grad; ! {text} runs it",
+    )
 
 
 def _scope(frame: FrameType | None) -> dict[str, Any]:
@@ -116,7 +167,7 @@ class _Paths(ast.NodeTransformer):
 
     def _known(self, node: ast.Attribute | ast.Subscript) -> ast.AST:
         value = self._follow(node)
-        if value is _UNKNOWN or not isinstance(node.ctx, ast.Load):
+        if value is UNKNOWN or not isinstance(node.ctx, ast.Load):
             return self.generic_visit(node)
         self._count += 1
         name = f" {self._count}"  # no name of the script's has a space in it
@@ -125,13 +176,13 @@ class _Paths(ast.NodeTransformer):
 
     def _follow(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Name):
-            return _UNKNOWN if node.id in self._bound else self._scope.get(node.id, _UNKNOWN)
+            return UNKNOWN if node.id in self._bound else self._scope.get(node.id, UNKNOWN)
         if isinstance(node, ast.Attribute):
             return _attribute(self._follow(node.value), node.attr)
         if isinstance(node, ast.Subscript):
             key = _constant(node.slice)
-            return _UNKNOWN if key is _UNKNOWN else _item(self._follow(node.value), key)
-        return _UNKNOWN
+            return UNKNOWN if key is UNKNOWN else _item(self._follow(node.value), key)
+        return UNKNOWN
 
 
 def _constant(node: ast.AST) -> Any:
@@ -139,26 +190,26 @@ def _constant(node: ast.AST) -> Any:
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = _constant(node.operand)
-        return -inner if type(inner) is int else _UNKNOWN
-    return _UNKNOWN
+        return -inner if type(inner) is int else UNKNOWN
+    return UNKNOWN
 
 
 def _attribute(owner: Any, name: str) -> Any:
     """What is kept under that name in the dictionaries of a module or of an instance, found without running code."""
     kind: Any = type(owner)
-    if owner is _UNKNOWN or kind.__getattribute__ is not object.__getattribute__:
-        return _UNKNOWN
+    if owner is UNKNOWN or kind.__getattribute__ is not object.__getattribute__:
+        return UNKNOWN
     try:
         own = object.__getattribute__(owner, "__dict__")
     except AttributeError:
-        return _UNKNOWN
+        return UNKNOWN
     if isinstance(owner, Module):
         for place in ("_parameters", "_buffers", "_modules"):
             if name in own.get(place, {}):
                 return own[place][name]
     if any(name in vars(base) for base in kind.__mro__):
-        return _UNKNOWN  # a property, or a class's own: Python's rules decide
-    return own.get(name, _UNKNOWN) if type(own) is dict else _UNKNOWN
+        return UNKNOWN  # a property, or a class's own: Python's rules decide
+    return own.get(name, UNKNOWN) if type(own) is dict else UNKNOWN
 
 
 def _item(owner: Any, key: Any) -> Any:
@@ -174,11 +225,18 @@ def _item(owner: Any, key: Any) -> Any:
             return owner[key]
     except (LookupError, TypeError):
         pass  # said by what evaluates it
-    return _UNKNOWN
+    return UNKNOWN
+
+
+@dataclass
+class _States:
+    """What became of the random states."""
+
+    changed: bool = False
 
 
 @contextlib.contextmanager
-def _undisturbed(tracker: Tracker) -> Iterator[None]:
+def undisturbed(tracker: Tracker) -> Iterator[_States]:
     """Random states are put back, warnings are shown to nobody, and what is called is no call of the loop's."""
     numpy = sys.modules.get("numpy.random")
     cuda = sys.modules.get("torch.cuda")
@@ -190,17 +248,28 @@ def _undisturbed(tracker: Tracker) -> Iterator[None]:
     numpys = numpy.get_state() if numpy is not None else None
     shows = getattr(warnings, "_showwarnmsg", None)
     armed, tracker.armed = tracker.armed, False
+    result = _States()
     try:
         if shows is not None:
             # A `catch_warnings` would make the script's own warnings be shown a second time.
             warnings._showwarnmsg = lambda _message: None  # type: ignore[attr-defined]
-        yield
+        yield result
     finally:
         tracker.armed = armed
         if shows is not None:
             warnings._showwarnmsg = shows  # type: ignore[attr-defined]
         for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-        random.setstate(pythons)
+            if not torch.equal(generator.get_state(), state):
+                result.changed = True
+                generator.set_state(state)
+        if random.getstate() != pythons:
+            result.changed = True
+            random.setstate(pythons)
         if numpy is not None:
+            result.changed = result.changed or not _same_state(numpys, numpy.get_state())
             numpy.set_state(numpys)
+
+
+def _same_state(one: Any, other: Any) -> bool:
+    """Whether two states of NumPy's global generator are one."""
+    return repr(one[2:]) == repr(other[2:]) and bytes(one[1]) == bytes(other[1])

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from stepdbg.client.store import Recorded, View
 from stepdbg.protocol.messages import GetSource, Query
 from stepdbg.protocol.records import Frame, SourceText, StopRecord
+from stepdbg.ui.messages import FrameSelected
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.widgets.line_list import LineList, Span, Spans
 from stepdbg.ui.widgets.source_view import SourceView
@@ -44,7 +45,8 @@ class SourcePane(RecordedPane):
     HELP: ClassVar[str | None] = """\
 The file of the innermost frame of your code. `▶` marks the line about to run (after an exception: the line
 that raised), `▌` is the cursor. Below stands the call stack, innermost first; frames of libraries are
-dimmed and say *(library)*. Moving the cursor in the stack shows that frame's file.
+dimmed and say *(library)*. Moving the cursor in the stack (or `:up`, `:down`, `:frame 2`) selects that
+frame: its file is shown, and expressions run in it.
 
 *changed on disk since the run began*: what you see is the file as it is now, not what runs.
 
@@ -61,6 +63,8 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         self.stack = StackList()
         self._stop: StopRecord | None = None
         self._frame: int | None = None
+        self._chosen: tuple[int, int] | None = None
+        """Number of the stop and index of the frame that was selected by a command."""
         self._source: SourceText | None = None
         self._shown: tuple[str, int] | None = None
         self._lines: list[Content] = []
@@ -80,7 +84,8 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         stop = recorded.stop
         if stop is not self._stop:
             self._stop = stop
-            self._frame = stop.here
+            chosen = self._chosen
+            self._frame = chosen[1] if chosen is not None and chosen[0] == stop.number else stop.here
             self._shown = None
             self._show_stack(stop)
         frame = self.frame
@@ -147,7 +152,15 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         self.stack.styles.height = min(len(stop.stack), MOST_FRAMES) + 1
         self.stack.display = bool(stop.stack)
         self.stack.show(dict(enumerate(stop.stack)), len(stop.stack))
-        self.stack.go_to(stop.here or 0)
+        self.stack.go_to(self._frame or 0)
+
+    def select(self, stop: int, frame: int) -> None:
+        """Show the file of that frame of the stop of that number, now or when the pane comes on screen."""
+        self._chosen = stop, frame
+        if self._stop is not None and self._stop.number == stop:
+            self._frame = frame
+            self.stack.go_to(frame)
+            self.update_pane()
 
     # ── text ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,6 +204,8 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         event.stop()
         if event.list is self.stack:
             self._frame = event.index
+            if self._stop is not None:
+                self.post_message(FrameSelected(self._stop.number, event.index))
             self.update_pane()
 
     on_line_list_row_chosen = on_line_list_cursor_moved

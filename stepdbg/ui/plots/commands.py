@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from stepdbg.client import series
 from stepdbg.client.series import Plots
 from stepdbg.client.session import Event
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.trends import Trends
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.header import state_text
 from stepdbg.ui.plots.look import Look
 from stepdbg.ui.plots.screen import PlotScreen

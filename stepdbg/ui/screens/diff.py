@@ -13,11 +13,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.compare import DiffOrder, DiffPage, DiffRow, GetDiff
 from stepdbg.protocol.messages import Working
 from stepdbg.ui import format as fmt
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import Column, LineTable
 

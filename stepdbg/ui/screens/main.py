@@ -17,8 +17,10 @@ from textual.widgets import Input, TextArea
 
 from stepdbg.client.store import View
 from stepdbg.commands import COMMANDS, Command
+from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.header import HeaderLine, StatusLine
 from stepdbg.ui.keyline import KeyLine
+from stepdbg.ui.messages import FrameSelected
 from stepdbg.ui.panes.console import ConsolePane
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.memory import MemoryPane
@@ -116,6 +118,7 @@ class MainScreen(Screen[None]):
                     for pane in panes:
                         state = MainScreen.view, MainScreen.selected, MainScreen.marked
                         yield pane(id=pane.TITLE.lower()).data_bind(*state)
+        yield AnswerBox().data_bind(MainScreen.view)
         yield ProgressLine()
         yield PromptBar(id="prompt")
         yield KeyLine(SPARED)
@@ -147,6 +150,8 @@ class MainScreen(Screen[None]):
         """Step out of what is open, innermost first; False when there was nothing."""
         if isinstance(self.focused, (Input, TextArea)):
             self.focus_pane("1")
+        elif self.query_one(AnswerBox).dismiss():
+            pass
         elif self.searched is not None:
             self.search(self.searched, "")
         elif self.maximised:
@@ -178,6 +183,12 @@ class MainScreen(Screen[None]):
     @on(PromptBar.SearchChanged)
     def _search(self, event: PromptBar.SearchChanged) -> None:
         self.search(self.pane(self.current), event.pattern)
+
+    @on(FrameSelected)
+    def _frame_selected(self, event: FrameSelected) -> None:
+        words = getattr(self.app, "words", None)
+        if words is not None:
+            words.chosen(event.number, event.frame)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane that holds the focus is the current one."""

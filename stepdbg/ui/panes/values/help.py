@@ -45,7 +45,7 @@ enter              evaluate an expression again
 `:slice 0, :, 3` shows a part of a tensor of any rank: an index, a range `a:b` or `...` for each dimension, negative
 ones from the end. `:slice` alone shows the whole. Statistics, histogram and colours are those of the part.
 `:goto 3, 0, 2` and `:goto max` (`min`, `nan`; `:goto max grad` in the gradient) move the cursor, `:precision 3` sets
-the digits, `:display heatmap` the display.
+the digits, `:form heatmap` the form.
 
 **previous** is the value before the optimizer's last step that was stepped through, **difference** is value minus
 previous.

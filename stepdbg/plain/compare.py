@@ -1,0 +1,50 @@
+"""What differs between two sides, and what was set by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stepdbg.plain import text
+from stepdbg.protocol.compare import DiffPage
+from stepdbg.protocol.edits import Edit
+
+
+def lines(page: DiffPage, width: int = 100) -> list[str]:
+    """The rows that differ most first."""
+    made = [
+        f"A {page.title}, B {page.other_title}: {page.differ:,} differ, {page.equal:,} equal"
+        + (f", {page.unpaired:,} only on one side" if page.unpaired else "")
+        + (f", {page.unlike:,} cannot be compared" if page.unlike else "")
+    ]
+    rows = [
+        (
+            row.name,
+            row.state,
+            text.shape(row.shape or row.other_shape),
+            text.number(row.norm),
+            text.number(row.other_norm),
+            text.number(row.delta),
+            text.number(row.ratio),
+            row.note,
+        )
+        for row in page.rows
+    ]
+    if rows:
+        header = ("name", "", "shape", "|A|", "|B|", "|Δ|", "|Δ|/|A|", "remark")
+        made += text.table(header, rows, right=(3, 4, 5, 6), width=width)
+    if page.total > len(page.rows):
+        made.append(f"… {page.total - len(page.rows):,} more")
+    return [*made, page.note] if page.note else made
+
+
+def edits(every: Sequence[Edit], cut_short: str = "") -> list[str]:
+    """One edit a line."""
+    made = []
+    for edit in every:
+        what = "" if edit.what == "value" else f"{edit.what} "
+        count = f" ({edit.changed:,} of {edit.numel:,} elements)" if edit.changed is not None and edit.numel else ""
+        made.append(f"{edit.target}: {what}{edit.before} → {edit.after}{count}")
+        if edit.note:
+            made.append(f"  {edit.note}")
+    made = made or ["nothing has been set by hand"]
+    return [*made, cut_short] if cut_short else made

@@ -1,0 +1,130 @@
+"""A stop in a few lines, its rail, its call stack and its lines of source."""
+
+from __future__ import annotations
+
+import os
+
+from stepdbg.plain import text
+from stepdbg.protocol.records import Frame, PhaseRun, SourceText, StopReason, StopRecord
+
+AROUND = 5
+"""Lines of source before and after the one about to run."""
+
+_STATES = {"done": "✓", "next": "▶", "ahead": "·", "skipped": "–", "failed": "✗", "unknown": "?"}
+
+
+def lines(stop: StopRecord, width: int = 100) -> list[str]:
+    """Where the script is held, and why."""
+    made = [text.cut(f"stop {stop.number} · {iteration(stop)} · {where(stop)}", width)]
+    if stop.just_ran:
+        made.append(text.cut("  ran   " + ", ".join(run(one) for one in stop.just_ran), width))
+    if stop.loss is not None:
+        value = text.number(stop.loss.value) or "unknown"
+        made.append(f"  loss  {value}" + (f" ({stop.loss.name})" if stop.loss.name else ""))
+    if stop.here is not None:
+        made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}", width))
+    if stop.exception is not None:
+        made += [f"  {line}" for line in stop.exception.text.rstrip().split("\n")]
+    if stop.note:
+        made.append(f"  {stop.note}")
+    return made
+
+
+def iteration(stop: StopRecord) -> str:
+    """As "iteration 3", "iteration 3, micro-batch 2"."""
+    micro = f", micro-batch {stop.micro_batch}" if stop.micro_batch > 1 else ""
+    return f"iteration {stop.iteration}{micro}"
+
+
+def where(stop: StopRecord) -> str:
+    """What is about to run, or why nothing is; what stopped it."""
+    if stop.reason is StopReason.EXCEPTION and stop.exception is not None:
+        return f"{stop.exception.type}: {stop.exception.message}".split("\n")[0]
+    if stop.reason is StopReason.FINISHED:
+        return "the script has run to its end"
+    place = ""
+    if stop.at is not None:
+        place = f"{stop.at.when} {stop.at.name}" + (f" ({stop.at.kind})" if stop.at.kind else "")
+    elif stop.next is not None:
+        place = f"before {run(stop.next)}"
+    inside = f" in {run(stop.inside[-1])}" if stop.inside else ""
+    why = f" · {stop.why}" if stop.why else " · paused" if stop.reason is StopReason.PAUSE else ""
+    return f"{place}{inside}{why}".strip(" ·") or "held"
+
+
+def run(one: PhaseRun) -> str:
+    """As "backward of loss", "step of optimiser (0.4 ms)"."""
+    subject = f" of {one.subject}" if one.subject else ""
+    remarks = [one.detail, "skipped" if one.skipped else "", text.seconds(one.seconds)]
+    remark = ", ".join(part for part in remarks if part)
+    return f"{one.phase.value}{subject}" + (f" ({remark})" if remark else "")
+
+
+def frame(one: Frame) -> str:
+    """As "train.py:12 in main"."""
+    return f"{os.path.basename(one.file)}:{one.line} in {one.function}"  # noqa: PTH119  (of the script's machine)
+
+
+def stack(stop: StopRecord, selected: int | None = None, width: int = 100) -> list[str]:
+    """The call stack, innermost first; "▶" marks the selected frame."""
+    if not stop.stack:
+        return ["no line of the script is running at this stop"]
+    chosen = stop.here if selected is None else selected
+    made = []
+    for number, one in enumerate(stop.stack):
+        mark = "▶" if number == chosen else " "
+        library = "" if one.is_user else "  (library)"
+        made.append(text.cut(f"{mark} {number:>2}  {frame(one)}{library}", width))
+    return made
+
+
+def chosen(stop: StopRecord, now: int | None, number: int | None, step: int) -> int | str:
+    """The index that `frame NUMBER`, or `up` and `down` by `step`, lead to; or why there is none, in one line."""
+    count = len(stop.stack)
+    if not count:
+        return "no line of the script is running at this stop: there are no frames"
+    if number is not None and number >= count:
+        return f"there is no frame {number}: bt lists the {count} there are"
+    at = (stop.here or 0) if now is None else now
+    found = number if number is not None else at + step
+    if found < 0:
+        return "down: this is the innermost frame"
+    return found if found < count else "up: this is the outermost frame"
+
+
+def rail(stop: StopRecord, width: int = 100) -> list[str]:
+    """The phases of this iteration, in the loop's order."""
+    if not stop.rail:
+        return ["no phase of a training loop has been seen yet"]
+    rows = [
+        (
+            "  " * step.depth + f"{_STATES.get(step.state, ' ')} {step.phase.value}",
+            step.subject or step.kind,
+            step.state,
+            text.seconds(step.seconds),
+            f"×{step.count}" if step.count > 1 else "",
+            step.detail,
+        )
+        for step in stop.rail
+    ]
+    return text.table(("phase", "of", "state", "time", "times", "remark"), rows, right=(3, 4), width=width)
+
+
+def rates(stop: StopRecord) -> list[str]:
+    """Learning rates as they are now."""
+    if not stop.lrs:
+        return ["no optimizer is known at this stop"]
+    return text.table(("optimizer", "lr"), [(name, f"{rate:.6g}") for name, rate in stop.lrs], right=(1,))
+
+
+def source(record: SourceText, line: int, width: int = 100) -> list[str]:
+    """The lines around `line`, which "▶" marks."""
+    if record.text is None:
+        return [record.note or f"{record.file}: its source cannot be read"]
+    every = record.text.expandtabs(8).split("\n")
+    first = max(line - AROUND, 1)
+    made = [
+        text.cut(f"{'▶' if number == line else ' '} {number:>5}  {content}".rstrip(), width)
+        for number, content in enumerate(every[first - 1 : line + AROUND], first)
+    ]
+    return [*made, "changed on disk since the run began"] if record.changed else made
