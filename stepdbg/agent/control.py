@@ -130,6 +130,8 @@ class Control:
                 with self._lock:
                     self._look(perf_counter())
             if not self._pause:
+                if self.watch.thorough:
+                    self.tracker.memory.boundary(self)
                 return
             reason = StopReason.PAUSE
         if self.tracker.armed and not self.capturing():
@@ -360,6 +362,7 @@ class Control:
         if self.tracker.free:
             self.tracker.watched.runs_free()
             self.tracker.passes.ran_free()
+            self.tracker.memory.ran_free()
             self.tracker.before.runs_free()
         self.watch.thorough = self._mode is not m.Action.CONTINUE
         if self.watch.thorough:

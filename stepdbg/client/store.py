@@ -17,9 +17,9 @@ from stepdbg.client.session import ConnectionLost, Event, Exited, Output, Sessio
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
+from stepdbg.protocol.memory import MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
-    MemoryRecord,
     ParameterPage,
     ParameterRow,
     SourceText,

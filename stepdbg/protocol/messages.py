@@ -10,9 +10,9 @@ from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
-    MemoryRecord,
     ParameterPage,
     SourceText,
     StopRecord,
@@ -303,7 +303,11 @@ class GetExplanation:
 
 @dataclass(frozen=True)
 class GetMemory:
-    """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data."""
+    """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data.
+
+    From the first one on, while stepping: the same at each boundary that is passed (a graph of at most 20,000 nodes),
+    and one pass over the gradients after each backward, where they take at most 32 MiB.
+    """
 
     RESULT: ClassVar[type[Any]] = MemoryRecord
     id: int
@@ -334,6 +338,7 @@ Query = (
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
     | GetTrends | GetChain
+    | GetOtherMemory | GetGradients
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query

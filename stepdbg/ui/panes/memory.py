@@ -12,8 +12,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded, View
+from stepdbg.protocol.memory import MemoryRecord
 from stepdbg.protocol.messages import GetMemory, Query
-from stepdbg.protocol.records import MemoryRecord, StopRecord
+from stepdbg.protocol.records import StopRecord
 from stepdbg.ui import format as fmt
 from stepdbg.ui.panes.recorded import RecordedPane
 
