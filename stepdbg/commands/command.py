@@ -104,6 +104,13 @@ class ChainHost(Protocol):
         """Show how the backward comes to that parameter; empty: to the selected one."""
 
 
+class MemoryHost(Protocol):
+    """What a command can ask of the app about memory. Each call returns at once."""
+
+    def show(self) -> None:
+        """Show modules, gradients and other tensors one by one."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -138,6 +145,10 @@ class Host(Protocol):
     @property
     def chains(self) -> ChainHost:
         """How backwards are explained."""
+
+    @property
+    def memory(self) -> MemoryHost:
+        """What can be shown of memory."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

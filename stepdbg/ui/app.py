@@ -26,6 +26,7 @@ from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
+from stepdbg.ui.memory import MemoryCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -88,6 +89,7 @@ class StepdbgApp(App[Exited | None]):
         self.edits = EditCommands(self, self._ask_session, self._answered)
         self.compare = CompareCommands(self, self._ask_session)
         self.plots = PlotCommands(self, self._ask_session)
+        self.memory = MemoryCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
@@ -186,6 +188,7 @@ class StepdbgApp(App[Exited | None]):
             return
         for notice in after.notices[len(before.notices) :] if after.notices != before.notices else ():
             self.notify(notice, severity="warning", markup=False)
+        self.memory.tell(after)
         standing = [(view.status, view.shown, len(view.history), view.lost) for view in (before, after)]
         if standing[0] != standing[1]:
             self.main.refresh_bindings()
