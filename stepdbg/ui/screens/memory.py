@@ -33,19 +33,6 @@ KEYS = "tab next table   ↑ ↓ move   n i k c run   [ ] ago   escape closes"
 BAR = 24
 
 
-def _module_columns(most: int) -> tuple[Column[SavedBy], ...]:
-    def bar(row: SavedBy) -> Span:
-        return "█" * max(1, round(row.nbytes / most * BAR)) if most else "", "number"
-
-    return (
-        Column("module, in the order of the forward", lambda row: (row.path or "(in no module)", "name")),
-        Column("class", lambda row: (row.kind, "muted"), priority=3),
-        Column("saved", lambda row: (model.size(row.nbytes), "number"), priority=1, right=True, least=9),
-        Column("nodes", lambda row: (f"{row.nodes:,}", "muted"), priority=4, right=True),
-        Column("", bar, priority=2, least=BAR),
-    )
-
-
 def _passes(row: GradientRow) -> Span:
     if row.passes is None:
         return "unknown", "muted"
@@ -110,7 +97,10 @@ class MemoryScreen(ModalScreen[None]):
         self._about = Static("", classes="about")
         self._tabs = Static("", classes="tabs")
         self._why = Static("", classes="why", markup=False)
-        self.table: LineTable[Any] = LineTable(_module_columns(0))
+        self._most = 0
+        """Bytes of the module that saved the most: the longest bar."""
+        self._columns: tuple[tuple[Column[Any], ...], ...] = (self._module_columns(), GRADIENT_COLUMNS, TENSOR_COLUMNS)
+        self.table: LineTable[Any] = LineTable(self._columns[0])
         self.set_reactive(MemoryScreen.view, view)
 
     def compose(self) -> ComposeResult:
@@ -142,6 +132,18 @@ class MemoryScreen(ModalScreen[None]):
         """Show the next table."""
         self.tab = (self.tab + step) % len(TABS)
 
+    def _module_columns(self) -> tuple[Column[SavedBy], ...]:
+        def bar(row: SavedBy) -> Span:
+            return "█" * max(1, round(row.nbytes / self._most * BAR)) if self._most else "", "number"
+
+        return (
+            Column("module, as the forward went", lambda row: (row.path or "(in no module)", "name")),
+            Column("class", lambda row: (row.kind, "muted"), priority=3),
+            Column("saved", lambda row: (model.size(row.nbytes), "number"), priority=1, right=True, least=9),
+            Column("nodes", lambda row: (f"{row.nodes:,}", "muted"), priority=4, right=True),
+            Column("", bar, priority=2, least=BAR),
+        )
+
     # ── drawing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _redraw(self, *, fresh: bool = False) -> None:
@@ -172,7 +174,7 @@ class MemoryScreen(ModalScreen[None]):
     def _draw_modules(self, _view: View, recorded: Recorded, fresh: bool) -> None:
         memory = recorded.memory
         rows = memory.modules if memory is not None else ()
-        self.table.set_columns(_module_columns(max((row.nbytes for row in rows), default=0)))
+        self._most = max((row.nbytes for row in rows), default=0)
         why = ""
         if memory is not None and not rows:
             why = memory.note or "Nothing is saved for backward now: no forward has run since the last backward."
@@ -182,7 +184,6 @@ class MemoryScreen(ModalScreen[None]):
         self._show(dict(enumerate(rows)), len(rows), why, fresh=fresh)
 
     def _draw_gradients(self, view: View, recorded: Recorded, fresh: bool) -> None:
-        self.table.set_columns(GRADIENT_COLUMNS)
         stop, total, rows = self._gradients
         number = recorded.stop.number
         if stop == number:
@@ -194,7 +195,6 @@ class MemoryScreen(ModalScreen[None]):
             self.run_worker(self._fetch(number, 0), group="gradients", exclusive=True)
 
     def _draw_tensors(self, view: View, recorded: Recorded, fresh: bool) -> None:
-        self.table.set_columns(TENSOR_COLUMNS)
         others = recorded.others
         if others is not None:
             left = others.storages - len(others.largest)
@@ -210,6 +210,9 @@ class MemoryScreen(ModalScreen[None]):
     def _show(self, rows: dict[int, Any], total: int, why: str, *, fresh: bool = False) -> None:
         self._why.update(why)
         self._why.display = bool(why)
+        if self.table.columns is not self._columns[self.tab]:
+            self.table.show({}, 0)  # rows of another kind
+            self.table.set_columns(self._columns[self.tab])
         self.table.show(rows, total)
         if fresh:
             self.table.go_to(0)

@@ -74,7 +74,7 @@ def chart(moments: Sequence[Moment], width: int, height: int) -> list[Content]:
     top = peak(shown)
     axis = []
     for at, moment in enumerate(shown):
-        style = "$foreground 75%" if moment.iteration % 2 else "$foreground 60%"
+        style = "$foreground 85%" if moment.iteration % 2 else "$foreground 72%"
         text = PEAK if at == top else letter(moment)
         axis.append(Content.styled(text.ljust(wide), "bold $foreground" if at == top else style))
     rows.append(Content("").join([*axis, Content(" " * (width - wide * len(shown)))]))

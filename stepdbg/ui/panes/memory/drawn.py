@@ -59,10 +59,10 @@ def table(rows: Sequence[model.Row], width: int) -> list[Content]:
         parts = [
             mark,
             Content.styled(row.label.ljust(LABEL - 2), strong or "$foreground 80%"),
-            Content.styled(row.text.rjust(NUMBER), strong if row.known else "$foreground 60%"),
+            Content.styled(row.text.rjust(NUMBER), strong if row.known else "$foreground 72%"),
         ]
         if width >= LABEL + NUMBER + CHANGE:
             changed = row.change.startswith(("+", MINUS)) and "≈" not in row.change
-            parts.append(Content.styled(row.change.rjust(CHANGE), "$warning" if changed else "$foreground 60%"))
+            parts.append(Content.styled(row.change.rjust(CHANGE), "$warning" if changed else "$foreground 72%"))
         lines.append(Content("").join(parts))
     return lines
