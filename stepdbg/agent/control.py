@@ -135,6 +135,8 @@ class Control:
                 with self._lock:
                     self._look(perf_counter())
             if not self._pause:
+                if self.watch.thorough:
+                    self.tracker.memory.boundary(self)
                 return
             reason = StopReason.PAUSE
         if tracker.armed and not self.capturing():
@@ -344,6 +346,7 @@ class Control:
         if runs:
             tracker.watched.runs_free()
             tracker.passes.ran_free()
+            tracker.memory.ran_free()
             tracker.before.runs_free()
         self.watch.thorough = not runs
         if self.watch.thorough:

@@ -110,6 +110,7 @@ class Instruments:
         self._tracker.armed = False
         self._tracker.watched.stop()
         self._tracker.passes.stop()
+        self._tracker.memory.stop()
         self._tracker.before.clear()
         self._tracker.calls.clear()
         while self._undo:

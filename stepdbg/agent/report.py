@@ -24,12 +24,12 @@ from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
-from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.inside import held, targets
 from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
-from stepdbg.agent.memory import account as memory
+from stepdbg.agent.memory.account import storages
+from stepdbg.agent.memory.answers import Memory
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
@@ -43,8 +43,8 @@ from stepdbg.protocol.breakpoints import Book, DeleteBreakpoint, EditBreakpoint,
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.records import (
-    MemoryRecord,
     Phase,
     PhaseRun,
 )
@@ -81,7 +81,7 @@ class _Named:
 
     def storages(self) -> set[int]:
         """Data pointers of parameters and buffers."""
-        return memory.storages(self())
+        return storages(self())
 
 
 class Report:
@@ -251,19 +251,12 @@ class Report:
 
     def memory(self, work: Work) -> MemoryRecord:
         """Bytes by category."""
-        try:
-            nodes = Walk(self._watch.live_roots(), work).nodes
-        except WalkGivenUpError as error:
-            self._watch.looked_at.hold(error.nodes, self._watch.references())
-            raise
-        self._watch.looked_at.hold(nodes, self._watch.references())
-        return memory.account(
-            self.names,
-            nodes,
-            self._tracker.loop.backwards,
-            self._number,
-            complete=self._watch.complete,
-        )
+        return self.bytes.record(work)
+
+    @cached_property
+    def bytes(self) -> Memory:
+        """What memory is held for."""
+        return Memory(self._tracker, self._watch, self._names, self._next.snapshots, self._next.graphs, self._number)
 
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
@@ -315,6 +308,8 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     m.GetGraphPath: lambda r, query, work: r.graphs.path(query, work),
     m.GetChain: lambda r, query, work: r.graphs.chain(query, work),
     m.GetMemory: lambda r, _, work: r.memory(work),
+    GetOtherMemory: lambda r, _, work: r.bytes.others(work),
+    GetGradients: lambda r, query, _: r.bytes.gradients(query),
     m.GetExplanation: lambda r, query, _: r.explanation(query),
     m.GetTrends: lambda r, query, _: r.trends(query),
     m.GetSource: lambda _, query, __: sources.read(query.file),

@@ -20,6 +20,7 @@ from stepdbg.agent.flows import Backward
 from stepdbg.agent.freerun import FreeRun
 from stepdbg.agent.inside.inside import Inside
 from stepdbg.agent.loop import Loop
+from stepdbg.agent.memory.notes import MemoryNotes
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
 from stepdbg.agent.trends import TrendNotes
@@ -66,6 +67,7 @@ class Tracker(FreeRun):
         self.backward_threads: set[int] = set()
         self.watched = Watched()
         self.passes = Passes()
+        self.memory = MemoryNotes()
         self.before = Before()
         """What parameters were before the last step of each optimizer."""
         self.trends = TrendNotes()
@@ -224,7 +226,7 @@ class Tracker(FreeRun):
             return
         watch, loop = control.watch, self.loop
         try:
-            self.passes.begins()
+            self.memory.begins(self.passes, loop.iteration)
             if active.phase is _BACKWARD:
                 backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
                 active.hooks = self.watched.backward_begins(
@@ -243,7 +245,7 @@ class Tracker(FreeRun):
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
             if not (active.skipped or self.light):
-                self.passes.ended(active.phase)
+                self.memory.ended(self.passes, active.phase, self.loop.iteration)
         except Exception as error:
             if control is not None:
                 control.broken(error)

@@ -18,9 +18,9 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import WATCHES, Book, Kind
 from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
+from stepdbg.protocol.memory import MemoryRecord, OtherMemory
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
-    MemoryRecord,
     ParameterPage,
     ParameterRow,
     SourceText,
@@ -111,6 +111,8 @@ class Recorded:
     """Query class name → the one line why the last one could not be answered."""
     working: Mapping[str, m.Working] = field(default_factory=dict)
     """Query class name → how far the answer to the one under way is, where that takes a while."""
+    others: OtherMemory | None = None
+    """What else is alive, where that was counted."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,8 @@ def _recorded_answer(recorded: Recorded, query: m.Query, answer: Any) -> Recorde
         return replace(recorded, values=_with(recorded.values, answer.name, answer))
     if isinstance(answer, MemoryRecord):
         return replace(recorded, memory=answer)
+    if isinstance(answer, OtherMemory):
+        return replace(recorded, others=answer)
     if isinstance(answer, Explanation) and isinstance(query, m.GetExplanation):
         asked = query.name, query.index, query.tells
         resolved = answer.name, answer.index, query.tells

@@ -165,6 +165,13 @@ class WordsHost(Protocol):
         """Take everything out of the script, let it run on bare, and leave."""
 
 
+class MemoryHost(Protocol):
+    """What a command can ask of the app about memory. Each call returns at once."""
+
+    def show(self) -> None:
+        """Show modules, gradients and other tensors one by one."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -211,6 +218,10 @@ class Host(Protocol):
     @property
     def words(self) -> WordsHost:
         """What is said in words."""
+
+    @property
+    def memory(self) -> MemoryHost:
+        """What can be shown of memory."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

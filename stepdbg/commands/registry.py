@@ -19,6 +19,7 @@ from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
 from stepdbg.commands.inside import INSIDE
+from stepdbg.commands.memory import MEMORY
 from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
@@ -258,6 +259,7 @@ COMMANDS: tuple[Command, ...] = (
     *COMPARE,
     *PLOTS,
     *BREAKPOINTS,
+    *MEMORY,
     *_APP,
 )
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

@@ -12,9 +12,9 @@ from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
-    MemoryRecord,
     ParameterPage,
     SourceText,
     StopRecord,
@@ -324,7 +324,11 @@ class GetExplanation:
 
 @dataclass(frozen=True)
 class GetMemory:
-    """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data."""
+    """Bytes by category. Cost: a walk over parameters, optimizer state and the live graph; no pass over data.
+
+    From the first one on, while stepping: the same at each boundary that is passed (a graph of at most 20,000 nodes),
+    and one pass over the gradients after each backward, where they take at most 32 MiB.
+    """
 
     RESULT: ClassVar[type[Any]] = MemoryRecord
     id: int
@@ -358,6 +362,7 @@ Query = (
     | GetHeld | FindTarget
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
     | Evaluate | GetCompletions | GetVariables
+    | GetOtherMemory | GetGradients
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
 ToAgent = Resume | Pause | Detach | Cancel | Query

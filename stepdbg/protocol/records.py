@@ -349,25 +349,6 @@ SIDES = ("value", "grad", "previous", "difference")
 
 
 @dataclass(frozen=True)
-class MemoryRecord:
-    """Bytes held for training at one stop, each storage counted once, in the first category that holds it."""
-
-    stop: int
-    parameters: int
-    gradients: int
-    gradient_count: int
-    """Parameters that have a `.grad`."""
-    optimizer: int
-    buffers: int
-    graph: int | None
-    """Saved for backward by the live graph, without parameters and buffers; 0 after backward freed it; None:
-    cannot be told (`note` says why)."""
-    backwards: int
-    """Backward phases since gradients were last cleared: how many were summed in place."""
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class SourceText:
     """A source file as the script's machine has it. `changed` : modified on disk since the run began."""
 

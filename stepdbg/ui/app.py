@@ -28,6 +28,7 @@ from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.inside import InsideCommands
+from stepdbg.ui.memory import MemoryCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -92,6 +93,7 @@ class StepdbgApp(App[Exited | None]):
         self.compare = CompareCommands(self, self._ask_session)
         self.plots = PlotCommands(self, self._ask_session)
         self.inside = InsideCommands(self, self._ask_session)
+        self.memory = MemoryCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self.words = WordsCommands(self, self._ask_session)
         self._ahead: Command | None = None
@@ -191,6 +193,7 @@ class StepdbgApp(App[Exited | None]):
             return
         for notice in after.notices[len(before.notices) :] if after.notices != before.notices else ():
             self.notify(notice, severity="warning", markup=False)
+        self.memory.tell(after)
         standing = [(view.status, view.shown, len(view.history), view.lost) for view in (before, after)]
         if standing[0] != standing[1]:
             self.main.refresh_bindings()

@@ -19,6 +19,7 @@ from stepdbg.agent.instrument import Instruments
 from stepdbg.agent.tracker import Tracker
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory
 from stepdbg.protocol.records import StopRecord
 
 from .conftest import drive
@@ -31,6 +32,8 @@ async def look(session: ThreadSession, stop: StopRecord) -> None:
     await session.request(m.GetGraph(0))
     page = await session.request(m.GetParameters(0))
     await session.request(m.GetMemory(0))
+    await session.request(GetOtherMemory(0))
+    await session.request(GetGradients(0))
     for row in page.rows[:2]:
         await session.request(m.GetValues(0, row.name))
         await session.request(m.GetExplanation(0, row.name))

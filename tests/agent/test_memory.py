@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import MemoryRecord, StopRecord
+from stepdbg.protocol.memory import MemoryRecord
+from stepdbg.protocol.records import StopRecord
 
 from .conftest import drive
 

@@ -23,7 +23,8 @@ from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.connection import Connection
 from stepdbg.protocol.graph import GraphPage
-from stepdbg.protocol.records import MemoryRecord, SourceText, StopReason, StopRecord
+from stepdbg.protocol.memory import MemoryRecord
+from stepdbg.protocol.records import SourceText, StopReason, StopRecord
 from stepdbg.protocol.states import Role
 
 from .conftest import SECONDS

@@ -24,6 +24,7 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.chain import Way
 from stepdbg.protocol.compare import Side, SideKind
 from stepdbg.protocol.graph import MARKS, NODE_MARKS, GraphPage, GraphView, Lens
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory
 from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import SIDES, ParameterPage, StopReason, StopRecord
 from stepdbg.protocol.step import Explanation
@@ -118,6 +119,9 @@ async def _ask(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
     if stop.number > 1:
         queries.append(m.GetDiff(0, Side(SideKind.STOP, -1), Side(SideKind.NOW)))
     queries.append(m.GetTrends(0))
+    queries.append(GetGradients(0))
+    if stop.number % 4 == 1:
+        queries.append(GetOtherMemory(0))  # goes through all objects
     for query in queries:
         await _one(session, query, stop, asked)
     parameters = asked.parameters.get(stop.number)

@@ -10,11 +10,11 @@ import fake_graph
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.chain import ChainPage, ChainStep
 from stepdbg.protocol.graph import Flow
+from stepdbg.protocol.memory import MemoryRecord
 from stepdbg.protocol.records import (
     ExceptionInfo,
     Frame,
     LossValue,
-    MemoryRecord,
     ParameterPage,
     ParameterRow,
     Phase,

@@ -10,11 +10,11 @@ from stepdbg.client import store
 from stepdbg.client.session import SessionInfo
 from stepdbg.client.store import GraphTree, ParameterList, Recorded, Status, View
 from stepdbg.protocol.graph import PLAIN, GraphPage, GraphRow, Reach
+from stepdbg.protocol.memory import MemoryRecord
 from stepdbg.protocol.messages import GetGraph, Query
 from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import (
     Frame,
-    MemoryRecord,
     ParameterRow,
     Phase,
     PhaseRun,

@@ -1,13 +1,11 @@
 from dataclasses import replace
 
-import pytest
-from pane_host import Host, full, memory, stop, tensor, texts, values, view
+from pane_host import Host, full, stop, tensor, texts, values, view
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded
-from stepdbg.protocol.messages import GetMemory, GetParameters, GetValues
+from stepdbg.protocol.messages import GetParameters, GetValues
 from stepdbg.protocol.records import TensorStats
-from stepdbg.ui.panes.memory import MemoryPane, gradients_sentence
 from stepdbg.ui.panes.values import SOME, ValuesPane
 from stepdbg.ui.panes.values.look import Origin
 from stepdbg.ui.panes.values.pane import COLUMNS, ROWS
@@ -114,52 +112,3 @@ async def test_asking_and_saying_why_not():
         app.view = view(Recorded(stop(4)), Recorded(stop()), shown=0)
         await pilot.pause()
         assert sentence(app) == "Not recorded at stop 4: this was not looked at then."
-
-
-# ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def table(app) -> list[str]:
-    return str(app.query_one(".memory--table", Static).content).rstrip("\n").split("\n")
-
-
-async def test_memory_by_category_with_change_and_course():
-    before = full(stop=stop(4), memory=memory(4, gradients=0, graph=0), rss=230 << 20)
-    app = Host(MemoryPane(), view(before, full()))
-    async with app.run_test(size=(76, 14)):
-        rows = table(app)
-        assert rows[0].split() == ["parameters", "296", "B", "=", "▁▁"]
-        assert rows[1].split() == ["gradients", "148", "B", "+148", "B", "▁█"]
-        assert rows[4].split()[3:5] == ["1.4", "KiB"]
-        assert rows[5].split()[:5] == ["held", "for", "training", "1.8", "KiB"]
-        assert rows[6].split()[2:6] == ["231", "MiB", "+1.0", "MiB"]
-        assert rows[-1] == "gradients of 4 parameters: of 1 backward pass."
-        assert "1.8 KiB held for training" in app.pane.border_title
-        assert app.wanted() == []
-
-
-async def test_memory_not_measured_is_a_gap_and_a_sentence():
-    app = Host(MemoryPane(), view(full(), full(stop=stop(6), memory=None)))
-    async with app.run_test(size=(76, 14)):
-        assert "unknown" in table(app)[0]
-        assert table(app)[6].split()[2:4] == ["231", "MiB"]
-        assert table(app)[-1] == "Reading…"
-        assert app.wanted() == [GetMemory(0)]
-
-
-async def test_an_unknown_graph_makes_the_sum_a_lower_bound():
-    known = memory(graph=None, note="the loss is not reachable")
-    app = Host(MemoryPane(), view(full(memory=known)))
-    async with app.run_test(size=(76, 14)):
-        assert "unknown" in table(app)[4]
-        assert "at least 444 B" in app.pane.border_title
-        assert "the loss is not reachable." in table(app)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [({"backwards": 0}, "cleared"), ({"backwards": 1}, "of 1 backward pass"),
-     ({"backwards": 3}, "3 backward passes summed in place"), ({"gradient_count": 0}, "none (.grad is None")],
-)  # fmt: skip
-def test_what_gradients_are_the_sum_of(changes, words):
-    assert words in gradients_sentence(memory(**changes))

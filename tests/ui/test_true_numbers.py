@@ -141,8 +141,8 @@ def check_memory(driver: Driver, now: Moment) -> None:
     pane = driver.app.main.query_one(MemoryPane)
     lines = [pane._table.render_line(y).text.strip() for y in range(pane._table.size.height)]
     for label, count in expected.items():
-        line = next(line for line in lines if line.startswith(label))
-        assert line.removeprefix(label).split()[:2] == fmt.byte_count(count).split(), line
+        line = next(line for line in lines if line.removeprefix("■ ").startswith(f"{label}  "))
+        assert line.removeprefix("■ ").removeprefix(label).split()[:2] == fmt.byte_count(count).split(), line
 
 
 def check_graph(driver: Driver, stop: StopRecord) -> None:
@@ -166,7 +166,7 @@ async def test_skipped_zero_grad_makes_gradients_add_up() -> None:
         check_grads(driver, expected)
         assert driver.now.memory is not None
         assert (driver.now.memory.backwards, driver.now.memory.gradients) == (2, 148)
-        assert "2 backward passes summed in place" in str(driver.app.main.query_one(MemoryPane)._table.render())
+        assert "2 backward passes are summed in place" in str(driver.app.main.query_one(MemoryPane)._table.render())
 
 
 async def test_skipped_step_leaves_the_parameters_of_the_loop() -> None:

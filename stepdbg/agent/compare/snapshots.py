@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -151,6 +151,11 @@ class Snapshots:
             kept.stops -= 1
             if not kept.stops:
                 self.nbytes -= kept.nbytes
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every copy; those that several stops share more than once."""
+        for snapshot in self._all:
+            yield from (kept.copy for kept in snapshot.values.values())
 
     def at(self, stop: int) -> tuple[Snapshot | None, str]:
         """What is known of that stop, or why nothing is, in one line."""

@@ -8,7 +8,7 @@ with their optimizer, when the script runs free, and when it is let go.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -136,6 +136,13 @@ class Before:
         if found is not None:
             return found[1].why
         return NOT_STEPPED if self._steps else self._why
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every copy."""
+        for step in self._steps.values():
+            for kept in step.kept.values():
+                state = kept.state.values() if kept.state is not None else ()
+                yield from (t for t in (kept.value, kept.grad, *state) if isinstance(t, Tensor))
 
     def step_of(self, tensor: Tensor) -> tuple[Step, Kept] | None:
         """The last step of any optimizer that holds this parameter, and what was kept of it then."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -116,6 +116,12 @@ class Outputs:
         for marked in self.by_id.values():
             marked.log, marked.calls, marked.note = None, 0, ""
         self._kept = 0
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every copy."""
+        for marked in self.by_id.values():
+            for _, outputs in marked.log or ():
+                yield from (output.copy for output in outputs if output.copy is not None)
 
     def find(self, name: str) -> tuple[Tensor | None, Tensor | None, str] | None:
         """The tensor called "net.2 output" ("… output[1] #3"): the copy, what is alive of the original, and a remark.

@@ -1,0 +1,63 @@
+"""The course of the memory: every boundary at which it was counted, from the stops that are remembered. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stepdbg.client.store import Recorded
+from stepdbg.protocol.memory import TRAINING, MemoryNote, MemoryRecord
+from stepdbg.protocol.records import StopRecord
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One boundary."""
+
+    iteration: int
+    ran: str
+    """What had just run: "forward net"; empty: nothing that is known."""
+    values: tuple[int | None, ...]
+    """Bytes by TRAINING; None: unknown. Empty: not counted at this stop."""
+    module: str = ""
+    """The module that saved last for the graph alive then."""
+    stop: int | None = None
+    """None: it was passed without a stop."""
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of all that is known; None: not counted."""
+        return sum(value or 0 for value in self.values) if self.values else None
+
+
+def timeline(history: Sequence[Recorded]) -> tuple[Moment, ...]:
+    """Every boundary that was counted at or between these stops, and those stops at which it was not, oldest first."""
+    moments: list[Moment] = []
+    for recorded in history:
+        memory = recorded.memory
+        if memory is None:
+            moments.append(Moment(recorded.stop.iteration, ran_before(recorded.stop), (), stop=recorded.stop.number))
+            continue
+        moments.extend(Moment(note.iteration, note.ran, _values(note), note.module) for note in memory.passed)
+        iteration, ran = recorded.stop.iteration, ran_before(recorded.stop)
+        moments.append(Moment(iteration, ran, _values(memory), memory.module, recorded.stop.number))
+    return tuple(moments)
+
+
+def peak(moments: Sequence[Moment]) -> int | None:
+    """Where the most bytes are held, the first time; None: nowhere anything."""
+    totals = [moment.total or 0 for moment in moments]
+    most = max(totals, default=0)
+    return totals.index(most) if most else None
+
+
+def ran_before(stop: StopRecord) -> str:
+    """What ran last before a stop, "forward net"; empty where that is not recorded."""
+    if not stop.just_ran:
+        return ""
+    run = next((run for run in reversed(stop.just_ran) if run.seconds is not None), stop.just_ran[-1])
+    return f"{run.phase.value} {run.subject or run.kind}".rstrip()
+
+
+def _values(record: MemoryNote | MemoryRecord) -> tuple[int | None, ...]:
+    return tuple(record.of(category) for category in TRAINING)
