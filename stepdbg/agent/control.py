@@ -135,6 +135,10 @@ class Control:
         if self.tracker.armed and not self.capturing():
             self._hold(reason, active, frames.of_call(frame), None)
 
+    def remembered(self) -> tuple[Any, ...]:
+        """What of ours holds copies of the script's values from stop to stop."""
+        return (self._report.snapshots,) if self._report is not None else ()
+
     @staticmethod
     def capturing() -> bool:
         """Whether a CUDA graph records every operation of this stream: ours must not be among them."""
@@ -374,6 +378,7 @@ class Control:
         self.tracker.armed = False
         self._report = None
         self.tracker.before.clear()
+        self.tracker.leaks.stop()
         self._channel.close()
         self.detached()
 

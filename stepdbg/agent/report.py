@@ -26,6 +26,8 @@ from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory import account as memory
+from stepdbg.agent.memory import leaks_report
+from stepdbg.agent.memory.leaks import own_tensors
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
@@ -36,6 +38,7 @@ from stepdbg.agent.work import Work
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
+from stepdbg.protocol.leaks import GetLeaks, LeakReport
 from stepdbg.protocol.records import (
     MemoryRecord,
     Phase,
@@ -222,6 +225,20 @@ class Report:
             complete=self._watch.complete,
         )
 
+    def leaks(self, query: GetLeaks, work: Work) -> LeakReport:
+        """What is kept alive from earlier iterations."""
+        tracker, names = self._tracker, self.names
+        place = leaks_report.Place(
+            stop=self._number,
+            iteration=tracker.loop.iteration,
+            frames=[frame for frame, _ in self.stack],
+            known=memory.storages(names),
+            ours=own_tensors(tracker, self._next.snapshots),
+            looked_at=self._watch.looked_at,
+            label=names.label,
+        )
+        return leaks_report.report(tracker.leaks, query, place, work)
+
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
         self._remember_values()
@@ -262,6 +279,7 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     m.GetGraphPath: lambda r, query, work: r.graphs.path(query, work),
     m.GetChain: lambda r, query, work: r.graphs.chain(query, work),
     m.GetMemory: lambda r, _, work: r.memory(work),
+    GetLeaks: lambda r, query, work: r.leaks(query, work),
     m.GetExplanation: lambda r, query, _: r.explanation(query),
     m.GetTrends: lambda r, query, _: r.trends(query),
     m.GetSource: lambda _, query, __: sources.read(query.file),

@@ -18,6 +18,7 @@ from stepdbg.agent.active import Active, Local
 from stepdbg.agent.calls import Calls
 from stepdbg.agent.flows import Backward
 from stepdbg.agent.loop import Loop
+from stepdbg.agent.memory.leaks import Leaks
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
 from stepdbg.agent.trends import TrendNotes
@@ -64,6 +65,7 @@ class Tracker:
         self.before = Before()
         """What parameters were before the last step of each optimizer."""
         self.trends = TrendNotes()
+        self.leaks = Leaks()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -286,7 +288,7 @@ class Tracker:
         if control is None:
             return
         if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
+            self.leaks.next_free(self, control)
         loop.backwards += 1
         loop.had_backward = True
         try:
@@ -301,7 +303,7 @@ class Tracker:
         if control is None:
             return
         if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
+            self.leaks.next_free(self, control)
         self.steps_seen += 1
         if loop.alone == id(args[0]):
             loop.over = True
@@ -382,6 +384,7 @@ class Tracker:
         while spans and spans[0][1] <= oldest:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()
+        self.leaks.began(self, self._iteration, self._iteration_began_at)
 
     @staticmethod
     def _reopen(local: Local) -> None:

@@ -10,6 +10,7 @@ from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
+from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
     MemoryRecord,
@@ -21,6 +22,7 @@ from stepdbg.protocol.records import (
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+from stepdbg.protocol.whatif import GetWhatIf
 
 
 class Action(str, Enum):
@@ -334,6 +336,7 @@ Query = (
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
     | GetTrends | GetChain
+    | GetLeaks | GetWhatIf
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned
 ToAgent = Resume | Pause | Detach | Cancel | Query
