@@ -26,11 +26,12 @@ from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory import account as memory
-from stepdbg.agent.memory import leaks_report
+from stepdbg.agent.memory import leaks_report, whatif, whatif_graph
 from stepdbg.agent.memory.leaks import own_tensors
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
+from stepdbg.agent.saved import tensor_storages
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
@@ -46,6 +47,7 @@ from stepdbg.protocol.records import (
 )
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.whatif import Estimate, GetWhatIf, WhatIfKind
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Remembered:
     marks: Marks = field(default_factory=Marks)
     graphs: Shelf = field(default_factory=Shelf)
     snapshots: Snapshots = field(default_factory=Snapshots)
+    batches: whatif_graph.Seen = field(default_factory=whatif_graph.Seen)
 
 
 class _Named:
@@ -102,6 +105,7 @@ class Report:
         """Whether nothing of the script runs after this stop."""
         if before is not None:
             self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
+            self._next.batches = before.batches
 
     @property
     def names(self) -> naming.Names:
@@ -211,12 +215,9 @@ class Report:
 
     def memory(self, work: Work) -> MemoryRecord:
         """Bytes by category."""
-        try:
-            nodes = Walk(self._watch.live_roots(), work).nodes
-        except WalkGivenUpError as error:
-            self._watch.looked_at.hold(error.nodes, self._watch.references())
-            raise
-        self._watch.looked_at.hold(nodes, self._watch.references())
+        nodes = self._live_nodes(work)
+        if self._before_backward:
+            whatif_graph.note(self._next.batches, self._watch, nodes, self._names.storages())
         return memory.account(
             self.names,
             nodes,
@@ -224,6 +225,16 @@ class Report:
             self._number,
             complete=self._watch.complete,
         )
+
+    def _live_nodes(self, work: Work) -> list[Any]:
+        """The nodes of all graphs that outputs and losses alive lead to."""
+        try:
+            nodes = Walk(self._watch.live_roots(), work).nodes
+        except WalkGivenUpError as error:
+            self._watch.looked_at.hold(error.nodes, self._watch.references())
+            raise
+        self._watch.looked_at.hold(nodes, self._watch.references())
+        return nodes
 
     def leaks(self, query: GetLeaks, work: Work) -> LeakReport:
         """What is kept alive from earlier iterations."""
@@ -238,6 +249,35 @@ class Report:
             label=names.label,
         )
         return leaks_report.report(tracker.leaks, query, place, work)
+
+    @property
+    def _before_backward(self) -> bool:
+        stack = self._tracker.local.stack
+        return bool(stack) and stack[-1].phase is Phase.BACKWARD and not stack[-1].started
+
+    def whatif(self, query: GetWhatIf, work: Work) -> Estimate:
+        """What memory would be if something were done differently."""
+        if query.kind is WhatIfKind.ZERO_GRAD:
+            return whatif.zero_grad(self.names, self._number)
+        if query.kind is WhatIfKind.OPTIMIZER:
+            return whatif.optimizer(self.names, self._number, query)
+        nodes = self._live_nodes(work)
+        known = self._names.storages()
+        if query.kind is WhatIfKind.BATCH:
+            seen = self._next.batches
+            split = whatif_graph.note(seen, self._watch, nodes, known) if self._before_backward else None
+            return whatif_graph.batch(seen, split, self._number, query)
+        tracker, labels = self._tracker, self.names.labels
+        outputs = [t for ref in self._watch.references() if (t := ref()) is not None and id(t) in labels]
+        calls = tracker.calls.of(tracker.loop.iteration)
+        graph = whatif_graph.Graph(
+            nodes=nodes,
+            spans=tracker.spans,
+            calls=calls if not isinstance(calls, str) else (),
+            known=known,
+            held={pointer for output in outputs for pointer, _ in tensor_storages(output)},
+        )
+        return whatif_graph.checkpoint(self.names, graph, self._number, query.name)
 
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
@@ -279,6 +319,7 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     m.GetGraphPath: lambda r, query, work: r.graphs.path(query, work),
     m.GetChain: lambda r, query, work: r.graphs.chain(query, work),
     m.GetMemory: lambda r, _, work: r.memory(work),
+    GetWhatIf: lambda r, query, work: r.whatif(query, work),
     GetLeaks: lambda r, query, work: r.leaks(query, work),
     m.GetExplanation: lambda r, query, _: r.explanation(query),
     m.GetTrends: lambda r, query, _: r.trends(query),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -134,15 +133,9 @@ CASES: list[tuple[Callable[[], None], LeakKind, str, str]] = [
 ]
 
 
-def show(found: list[LeakReport]) -> None:
-    for r in found:
-        print(r.iteration, [(l.kind.value, l.name, l.line, l.where, l.count, l.first, l.last, l.growing, l.note, l.nodes, l.nbytes, l.saved) for l in r.leaks], r.note, round(r.seconds,3), r.tensors, r.counts[-1:])
-
-
 @pytest.mark.parametrize(("train", "kind", "name", "text"), CASES, ids=lambda v: getattr(v, "__name__", ""))
 def test_each_kind_is_found(train: Callable[[], None], kind: LeakKind, name: str, text: str) -> None:
     found = reports(train)
-    show(found)
     for report in found:
         leaks = findings(report)
         assert len(leaks) <= 1
