@@ -17,6 +17,7 @@ from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.commands.compare import COMPARE
 from stepdbg.commands.edit import EDIT
 from stepdbg.commands.graph import GRAPH
+from stepdbg.commands.memory import MEMORY
 from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
 from stepdbg.commands.step import STEP
@@ -249,6 +250,7 @@ COMMANDS: tuple[Command, ...] = (
     *EDIT,
     *COMPARE,
     *PLOTS,
+    *MEMORY,
     *_APP,
 )
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}

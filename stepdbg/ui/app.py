@@ -26,6 +26,7 @@ from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
+from stepdbg.ui.leaking import LeakCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -88,6 +89,7 @@ class StepdbgApp(App[Exited | None]):
         self.edits = EditCommands(self, self._ask_session, self._answered)
         self.compare = CompareCommands(self, self._ask_session)
         self.plots = PlotCommands(self, self._ask_session)
+        self.leaks = LeakCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""

@@ -136,7 +136,10 @@ class Search:
     def _is_attributes(self, at: int) -> bool:
         """Whether a dictionary is the `__dict__` of the object that leads to it."""
         thing, above = self._things[at], self._above[at]
-        return type(thing) is dict and above >= 0 and _own(self._things[above]) is thing
+        if type(thing) is not dict or above < 0:
+            return False
+        owner = self._things[above]
+        return isinstance(owner, type) or _own(owner) is thing
 
     def _suffix(self, at: int, child: Any) -> str:
         """What is written after a thing to come to what it leads to; "=name" where a name of its own begins there."""
@@ -155,9 +158,9 @@ class Search:
         if kind in (types.GeneratorType, types.CoroutineType):
             frame = thing.gi_frame if kind is types.GeneratorType else thing.cr_frame
             return "=" + next((k for k, value in frames.variables(frame).items() if value is child), "?")
-        if kind is types.CellType or _own(thing) is child:
-            return ""
         own = _own(thing)
+        if kind is types.CellType or own is child or (isinstance(thing, type) and type(child) is dict):
+            return ""
         items = list(own.items()) if own is not None else []
         name = next((key for key, value in items if value is child), None) or _slot(thing, child)
         return f".{name}" if name else ""

@@ -270,7 +270,8 @@ def _leak(kind: LeakKind, holder: Holder, *, growing: bool, note: str) -> Leak:
     root = holder.root
     where = holder.where
     if where == "variable":
-        where = f"tensor {_shape(holder.members[0])}"
+        shape = _shape(holder.members[0])
+        where = f"a tensor of {shape}" if shape else "one number"
     line = find_line(root.file, root.name, root.function, root.line) if root.file else None
     file = root.file
     for other in holder.files if line is None else ():
@@ -285,7 +286,7 @@ def _leak(kind: LeakKind, holder: Holder, *, growing: bool, note: str) -> Leak:
 
 def _shape(tensor: Tensor) -> str:
     try:
-        return "×".join(map(str, tensor.shape)) or "scalar"
+        return "×".join(map(str, tensor.shape))
     except RuntimeError:
         return ""
 

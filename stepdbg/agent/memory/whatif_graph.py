@@ -214,12 +214,7 @@ def checkpoint(names: Names, graph: Graph, stop: int, path: str) -> Estimate:
         WhatIfKind.CHECKPOINT,
         f"checkpoint({path}, …)",
         tuple(rows),
-        f"estimated: checkpointing {path} would "
-        + (
-            f"free {freed:,} bytes between its forward and its backward"
-            if freed >= 0
-            else f"keep {-freed:,} bytes more"
-        ),
+        f"estimated: checkpointing {path} would {does} between its forward and its backward",
         "What the nodes made inside the module save, without what anything outside saves, and without its inputs.",
         note,
     )
