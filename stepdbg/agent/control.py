@@ -180,6 +180,10 @@ class Control:
                 except ChannelClosedError:
                     self._gone()
 
+    def remembered(self) -> tuple[Any, ...]:
+        """What of ours holds copies of the script's values from stop to stop."""
+        return (self._report.snapshots,) if self._report is not None else ()
+
     @staticmethod
     def capturing() -> bool:
         """Whether a CUDA graph records every operation of this stream: ours must not be among them."""
@@ -366,6 +370,7 @@ class Control:
         self._report = None
         self.tracker.before.clear()
         self.breakpoints.stop()
+        self.tracker.leaks.stop()
         self._channel.close()
         self.detached()
 

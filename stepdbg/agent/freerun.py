@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,9 @@ class FreeRun:
     def _begin(
         self, control: Control, phase: Phase, subject: Any, frame: FrameType, skippable: bool, depth: int
     ) -> Active:
+        raise NotImplementedError
+
+    def _next_free(self, control: Control) -> None:
         raise NotImplementedError
 
     def look(self) -> bool:
@@ -80,7 +82,7 @@ class FreeRun:
         if control is None:
             return
         if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
+            self._next_free(control)
         loop.backwards += 1
         loop.had_backward = True
         try:
@@ -95,7 +97,7 @@ class FreeRun:
         if control is None:
             return
         if loop.over:
-            loop.next_iteration(perf_counter() - control.held, free=True)
+            self._next_free(control)
         self.steps_seen += 1
         if loop.alone == id(args[0]):
             loop.over = True

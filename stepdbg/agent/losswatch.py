@@ -110,6 +110,8 @@ class LossWatch:
                 self.grad_label = "scaled" if self.scaled else ""
                 if not self.keeps_graph:
                     self.freed_roots.extend(self.roots)
+                elif self._tracker.leaks.on:
+                    self._tracker.leaks.kept_graph(self.roots, self._tracker.loop, active.station)
                 self._differentiated(result)
             else:
                 self.labelled(phase)

@@ -24,15 +24,19 @@ from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
+from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.inside import held, targets
 from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
+from stepdbg.agent.memory import leaks_report, whatif, whatif_graph
 from stepdbg.agent.memory.account import storages
 from stepdbg.agent.memory.answers import Memory
+from stepdbg.agent.memory.leaks import own_tensors
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
+from stepdbg.agent.saved import tensor_storages
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.trends import label_of, learning_rates
 from stepdbg.agent.values.pages import Values
@@ -43,6 +47,7 @@ from stepdbg.protocol.breakpoints import Book, DeleteBreakpoint, EditBreakpoint,
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
+from stepdbg.protocol.leaks import GetLeaks, LeakReport
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.records import (
     Phase,
@@ -50,6 +55,7 @@ from stepdbg.protocol.records import (
 )
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.whatif import Estimate, GetWhatIf, WhatIfKind
 from stepdbg.protocol.words import Evaluate, Evaluated, GetCompletions, GetVariables
 
 
@@ -60,6 +66,7 @@ class Remembered:
     marks: Marks = field(default_factory=Marks)
     graphs: Shelf = field(default_factory=Shelf)
     snapshots: Snapshots = field(default_factory=Snapshots)
+    batches: whatif_graph.Seen = field(default_factory=whatif_graph.Seen)
 
 
 class _Named:
@@ -112,6 +119,7 @@ class Report:
         self._grad = torch.is_grad_enabled()
         if before is not None:
             self._next.graphs, self._next.snapshots = before.graphs, before.snapshots
+            self._next.batches = before.batches
 
     @property
     def names(self) -> naming.Names:
@@ -251,12 +259,67 @@ class Report:
 
     def memory(self, work: Work) -> MemoryRecord:
         """Bytes by category."""
+        if self._before_backward:
+            whatif_graph.note(self._next.batches, self._watch, self._live_nodes(work), self._names.storages())
         return self.bytes.record(work)
 
     @cached_property
     def bytes(self) -> Memory:
         """What memory is held for."""
         return Memory(self._tracker, self._watch, self._names, self._next.snapshots, self._next.graphs, self._number)
+
+    def _live_nodes(self, work: Work) -> list[Any]:
+        """The nodes of all graphs that outputs and losses alive lead to."""
+        try:
+            nodes = Walk(self._watch.live_roots(), work).nodes
+        except WalkGivenUpError as error:
+            self._watch.looked_at.hold(error.nodes, self._watch.references())
+            raise
+        self._watch.looked_at.hold(nodes, self._watch.references())
+        return nodes
+
+    def leaks(self, query: GetLeaks, work: Work) -> LeakReport:
+        """What is kept alive from earlier iterations."""
+        tracker, names = self._tracker, self.names
+        place = leaks_report.Place(
+            stop=self._number,
+            iteration=tracker.loop.iteration,
+            frames=[frame for frame, _ in self.stack],
+            known=storages(names),
+            ours=own_tensors(tracker, self._next.snapshots),
+            looked_at=self._watch.looked_at,
+            label=names.label,
+        )
+        return leaks_report.report(tracker.leaks, query, place, work)
+
+    @property
+    def _before_backward(self) -> bool:
+        stack = self._tracker.local.stack
+        return bool(stack) and stack[-1].phase is Phase.BACKWARD and not stack[-1].started
+
+    def whatif(self, query: GetWhatIf, work: Work) -> Estimate:
+        """What memory would be if something were done differently."""
+        if query.kind is WhatIfKind.ZERO_GRAD:
+            return whatif.zero_grad(self.names, self._number)
+        if query.kind is WhatIfKind.OPTIMIZER:
+            return whatif.optimizer(self.names, self._number, query)
+        nodes = self._live_nodes(work)
+        known = self._names.storages()
+        if query.kind is WhatIfKind.BATCH:
+            seen = self._next.batches
+            split = whatif_graph.note(seen, self._watch, nodes, known) if self._before_backward else None
+            return whatif_graph.batch(seen, split, self._number, query)
+        tracker, labels = self._tracker, self.names.labels
+        outputs = [t for ref in self._watch.references() if (t := ref()) is not None and id(t) in labels]
+        calls = tracker.calls.of(tracker.loop.iteration)
+        graph = whatif_graph.Graph(
+            nodes=nodes,
+            spans=tracker.spans,
+            calls=calls if not isinstance(calls, str) else (),
+            known=known,
+            held={pointer for output in outputs for pointer, _ in tensor_storages(output)},
+        )
+        return whatif_graph.checkpoint(self.names, graph, self._number, query.name)
 
     def edit(self, query: SetValue | SetRequiresGrad, work: Work) -> Edited:
         """Write what the user sets. What was read before is read anew."""
@@ -310,6 +373,8 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     m.GetMemory: lambda r, _, work: r.memory(work),
     GetOtherMemory: lambda r, _, work: r.bytes.others(work),
     GetGradients: lambda r, query, _: r.bytes.gradients(query),
+    GetWhatIf: lambda r, query, work: r.whatif(query, work),
+    GetLeaks: lambda r, query, work: r.leaks(query, work),
     m.GetExplanation: lambda r, query, _: r.explanation(query),
     m.GetTrends: lambda r, query, _: r.trends(query),
     m.GetSource: lambda _, query, __: sources.read(query.file),

@@ -20,6 +20,7 @@ from stepdbg.agent.flows import Backward
 from stepdbg.agent.freerun import FreeRun
 from stepdbg.agent.inside.inside import Inside
 from stepdbg.agent.loop import Loop
+from stepdbg.agent.memory.leaks import Leaks
 from stepdbg.agent.memory.notes import MemoryNotes
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
@@ -72,6 +73,7 @@ class Tracker(FreeRun):
         """What parameters were before the last step of each optimizer."""
         self.trends = TrendNotes()
         self.inside = Inside(self)
+        self.leaks = Leaks()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None
@@ -310,6 +312,9 @@ class Tracker(FreeRun):
         self.steps_seen += 1
         self.loop.stepped(id(optimizer), self.known_optimizers)
 
+    def _next_free(self, control: Control) -> None:
+        self.leaks.next_free(self, control)
+
     def _new_iteration(self) -> None:
         """Forget the module calls of the iteration before the last: no graph at hand was made by them."""
         self._iteration = self.loop.iteration
@@ -319,6 +324,7 @@ class Tracker(FreeRun):
         while spans and spans[0][1] <= oldest:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()
+        self.leaks.began(self, self._iteration, self._iteration_began_at)
 
     @staticmethod
     def _reopen(local: Local) -> None:

@@ -11,6 +11,7 @@ from stepdbg.protocol.breakpoints import DeleteBreakpoint, EditBreakpoint, SetBr
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import Action
+from stepdbg.protocol.whatif import GetWhatIf
 
 
 class GraphHost(Protocol):
@@ -172,6 +173,16 @@ class MemoryHost(Protocol):
         """Show modules, gradients and other tensors one by one."""
 
 
+class LeakHost(Protocol):
+    """What a command can ask of the app about leaks and estimates of memory. Each call returns at once."""
+
+    def show(self, what: str) -> None:
+        """Look for what is kept alive; "watch" or "unwatch": count in free runs too, or not; "off": not at all."""
+
+    def what_if(self, query: GetWhatIf) -> None:
+        """Show that estimate."""
+
+
 class Host(Protocol):
     """What a command can ask of the app that runs it. Each call returns at once; the View has the outcome."""
 
@@ -222,6 +233,10 @@ class Host(Protocol):
     @property
     def memory(self) -> MemoryHost:
         """What can be shown of memory."""
+
+    @property
+    def leaks(self) -> LeakHost:
+        """What is kept alive, and what memory would be."""
 
     def resume_script(self, action: Action) -> None:
         """Let the stopped script go on."""

@@ -12,6 +12,7 @@ from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphPath, Lens, Watching
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
+from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
@@ -23,6 +24,7 @@ from stepdbg.protocol.records import (
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
+from stepdbg.protocol.whatif import GetWhatIf
 from stepdbg.protocol.words import Evaluate, GetCompletions, GetVariables
 
 
@@ -363,6 +365,7 @@ Query = (
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
     | Evaluate | GetCompletions | GetVariables
     | GetOtherMemory | GetGradients
+    | GetLeaks | GetWhatIf
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -28,6 +28,7 @@ from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
 from stepdbg.ui.graphs import GraphCommands
 from stepdbg.ui.inside import InsideCommands
+from stepdbg.ui.leaking import LeakCommands
 from stepdbg.ui.memory import MemoryCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -94,6 +95,7 @@ class StepdbgApp(App[Exited | None]):
         self.plots = PlotCommands(self, self._ask_session)
         self.inside = InsideCommands(self, self._ask_session)
         self.memory = MemoryCommands(self, self._ask_session)
+        self.leaks = LeakCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self.words = WordsCommands(self, self._ask_session)
         self._ahead: Command | None = None

@@ -8,25 +8,13 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from stepdbg.plain import sizes
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 ELLIPSIS = "…"
 MINUS = "−"
 
-
-def byte_count(count: int | None) -> str:
-    """`count` bytes with a binary unit: "0 B", "148 B", "1.9 KiB". None is the empty string."""
-    if count is None:
-        return ""
-    if abs(count) < 1024:
-        return f"{count} B"
-    value = float(count)
-    units = ["TiB", "GiB", "MiB", "KiB"]
-    value /= 1024
-    while abs(value) >= 999.95 and len(units) > 1:
-        value /= 1024
-        units.pop()
-    unit = units[-1]
-    return f"{value:.1f} {unit}" if abs(value) < 99.95 else f"{value:.0f} {unit}"
+byte_count = sizes.byte_count
 
 
 def seconds(duration: float | None) -> str:

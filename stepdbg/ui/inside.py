@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.plain.inside import held as held_lines
 from stepdbg.protocol.graph import GraphRow
 from stepdbg.protocol.inside import FindTarget, GetHeld, HeldTensors, Target
 from stepdbg.protocol.messages import Action
-from stepdbg.commands.exporting import Ask
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.source import SourcePane

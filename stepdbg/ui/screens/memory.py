@@ -12,11 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded, View
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, GradientPage, GradientRow, LiveTensor, SavedBy
 from stepdbg.protocol.messages import GetMemory, Query
 from stepdbg.ui import format as fmt
-from stepdbg.commands.exporting import Ask
 from stepdbg.ui.header import state_text
 from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.memory import drawn, model
