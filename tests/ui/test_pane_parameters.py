@@ -386,6 +386,27 @@ async def test_a_module_and_a_section_have_totals():
         assert lines[2].endswith("384 B")
 
 
+async def test_in_a_tree_names_that_end_alike_can_be_told_apart():
+    state = ("exp_avg_sq", "max_exp_avg_sq", "num_batches_tracked")
+    rows = (
+        parameter("net", kind="module", module="Net", parameters=1, rows_below=4),
+        parameter("net.weight", depth=1, above=0, index=1, rows_below=3),
+        *(parameter(f"[net.weight].{n}", kind="state", depth=2, above=1, index=2 + at) for at, n in enumerate(state)),
+    )
+    app = Host(ParametersPane(), view(full(parameters=listing(rows, arrangement=replace(STEPS, tree=True)))))
+    async with app.run_test(size=(78, 14)):
+        lines = [line.split() for line in texts(app.pane.table)[3:6]]
+        assert all(name in line for name, line in zip(state, lines, strict=True))
+
+
+async def test_a_section_begins_with_what_it_is_where_there_is_no_room():
+    section = parameter("optimizer state", kind="section", rows_below=40, index=1)
+    app = Host(ParametersPane(), view(full(parameters=listing((parameter("net.weight"), section)))))
+    async with app.run_test(size=(58, 8)):
+        (line,) = (line for line in texts(app.pane.table) if "▸" in line)
+        assert line.strip().startswith("▸ optimizer state")
+
+
 async def test_what_a_column_costs_is_told_where_it_is_chosen():
     app = Host(ParametersPane(), view(full()))
     async with app.run_test(size=(110, 40)) as pilot:
@@ -393,8 +414,9 @@ async def test_what_a_column_costs_is_told_where_it_is_chosen():
         await pilot.press("f")
         table = app.screen.table
         costs = {table.rows[at]: line for at, line in enumerate(texts(table)[1 : table.total + 1])}
-        assert costs["mean"].endswith("reads w several times")
-        assert costs["|Δw|"].endswith("reads w and w before")
+        assert costs["mean"].endswith("w many times")
+        assert costs["|Δw|"].endswith("w, w before")
+        assert costs["changed"].endswith("w, g")
         assert costs["numel"].endswith("number of elements")
         assert "[×] |w|" in costs["|w|"]
         assert "[ ] std" in costs["std"]
