@@ -22,7 +22,7 @@ COLUMNS: dict[str, str] = {
     "|w|": "2-norm of the value",
     "|g|": "2-norm of the gradient",
     "g is": "gradient as it is, scaled, unscaled, clipped",
-    "|Δw|": "2-norm of what the last step changed",
+    "|Δw|": "2-norm of w now − w before the last step",
     "Δw/w": "|Δw| / |w|",
     "changed": "since the stop before; |w| rose ▲ or fell ▼",
     "trend": "|g| as it was seen at the last stops",

@@ -18,7 +18,7 @@ from stepdbg.agent import frames, sources
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 
-from pictures import SCRIPTS  # noqa: E402
+from pictures import SCRIPTS
 
 
 @pytest.fixture(autouse=True)

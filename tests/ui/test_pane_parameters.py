@@ -29,7 +29,7 @@ async def test_every_column_when_there_is_room():
         rows = texts(table)
         words = [" ".join(row.split()) for row in rows]
         assert words[3] == "net.2.weight 1×6 float32 0.7330 0.2101 clipped grad SGD[0] ● yes"
-        assert words[4] == "net.2.bias 1 float32 0.1180 0 grad SGD[0] ● yes 1 in g"
+        assert words[4] == "net.2.bias 1 float32 0.1180 – grad SGD[0] ● yes 1 in g"
         assert words[6] == "net2.0.bias 6 float32 1.412 none – nobody – frozen"
         assert words[8].endswith("○ no sparse grad, hooked")
         assert app.pane.border_title.endswith("8 of 8")
@@ -366,6 +366,29 @@ def test_a_percentage_is_not_rounded_to_nothing_or_all(part, whole, text):
 )
 def test_passes_say_whose_they_are(row, passes):
     assert cells.passes(row)[0] == passes
+
+
+def test_of_what_has_no_finite_element_no_norm_is_told():
+    lost = parameter("w", numel=12, value_norm=0.0, nonfinite=12, grad_norm=0.0, grad="dense", grad_nonfinite=12)
+    assert (cells.value_norm(lost)[0], cells.grad_norm(lost)[0]) == ("–", "–")
+    some = replace(lost, value_norm=1.5, nonfinite=11, grad_norm=2.5, grad_nonfinite=11)
+    assert (cells.value_norm(some)[0], cells.grad_norm(some)[0]) == ("1.500", "2.500")
+    empty = replace(lost, numel=0, nonfinite=0, grad_nonfinite=0)
+    assert cells.value_norm(empty)[0] == "0"
+
+
+async def test_no_arrow_compares_norms_of_other_elements():
+    past = Past()
+    lists = [
+        full(stop=stop(4 + at), parameters=listing((parameter("w", value_norm=norm, nonfinite=count),)))
+        for at, (norm, count) in enumerate([(2.0, 0), (1.0, 3), (3.0, 0)])
+    ]
+    past.look(lists[:2])
+    assert past.direction(parameter("w", value_norm=1.0, nonfinite=3, value_changed=True)) == ""
+    past.look(lists)
+    assert past.direction(parameter("w", value_norm=3.0, value_changed=True)) == ""
+    past.look([lists[0], lists[2]])
+    assert past.direction(parameter("w", value_norm=3.0, value_changed=True)) == "▲"
 
 
 async def test_a_module_and_a_section_have_totals():

@@ -159,6 +159,11 @@ def test_a_heatmap_without_colours_still_reads() -> None:
     ]
 
 
+def test_where_nothing_has_a_colour_the_legend_says_so() -> None:
+    tensor = view([["nan", "inf"]])
+    assert text(heatmap.legend(heatmap.scale_of(tensor, colour=True), 40)) == ["no finite element but 0"]
+
+
 @pytest.mark.parametrize(
     ("width", "wanted"),
     [

@@ -31,9 +31,8 @@ class Net(nn.Module):
 net = Net()
 decayed = [p for p in net.parameters() if p.ndim > 1]
 others = [p for p in net.parameters() if p.ndim == 1]
-optimizer = torch.optim.AdamW(
-    [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0}], lr=3e-3, amsgrad=True
-)
+groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0}]
+optimizer = torch.optim.AdamW(groups, lr=3e-3, amsgrad=True)
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
 criterion = nn.CrossEntropyLoss()
 x = torch.randn(64, 1, 8, 8)

@@ -103,6 +103,8 @@ class ParameterTable(LineTree[ParameterRow]):
         name, role = self._titled(row)
         note = f" {row.module}" if row.kind == "module" and row.module else ""
         note = note if fmt.columns(name + note) <= room else ""
+        if row.kind == "section" and fmt.columns(name) > room:
+            name = row.name
         cut = fmt.tail if cells.is_tensor(row) else fmt.head  # "optimizer state (40)" begins with what it is
         text = cut(name, room - len(note))
         rest = " " * max(room - fmt.columns(text) - len(note), 0)

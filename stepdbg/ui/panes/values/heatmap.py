@@ -72,6 +72,8 @@ def legend(scale: Scale, width: int) -> Lines:
     """What the colours mean, in one line; with words where there is room for them, in half the columns where there
     is none for both ends.
     """
+    if scale.limit <= 0:
+        return [[(fmt.head("no finite element but 0", width), "muted")]]
     low, high = fmt.number(-scale.limit), fmt.number(scale.limit)
     cells = [scale.cell(level) for level in range(-LEVELS, LEVELS + 1)]
     line: list[Span] = [(f"{low} ", "muted"), *cells, (f" {high}", "muted")]
