@@ -42,7 +42,7 @@ Site = tuple[str, int, str]
 _storage: Callable[[Tensor], Any] = Tensor.untyped_storage
 _weak: Callable[[Any], int] = vars(torch._C.StorageBase)["_weak_ref"]
 _let_go: Callable[[int], None] = UntypedStorage._free_weak_ref
-_storage_address: Callable[[Tensor], int] = getattr(torch._C, "_storage_address", lambda t: t.untyped_storage()._cdata)
+storage_address: Callable[[Tensor], int] = getattr(torch._C, "_storage_address", lambda t: t.untyped_storage()._cdata)
 
 
 _Noted = tuple[int, bool, int, int, int, tuple[int, ...], tuple[int, ...], int]
@@ -107,7 +107,7 @@ class Calls:
                 and not _is_torch_function_mode_enabled()
             ):
                 taken = args[0]
-                address = _storage_address(taken)
+                address = storage_address(taken)
                 took = (-address if taken.is_leaf else address,)
                 if not result.is_leaf:
                     log.append((module, True, first, last, WITH, (_weak(_storage(result)),), took, get_ident()))
@@ -231,7 +231,7 @@ def storage_of(tensor: Tensor) -> int:
     if type(tensor) is not Tensor and type(tensor) is not Parameter:
         return 0
     try:
-        return int(_storage_address(tensor))
+        return int(storage_address(tensor))
     except (RuntimeError, NotImplementedError):
         return 0
 

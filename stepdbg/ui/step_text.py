@@ -95,7 +95,10 @@ def outcome(explanation: Explanation, width: int) -> list[Line]:
     if said:
         result += _wrapped(said, width, style)
     if explanation.note:
-        result += [*_wrapped(_sentence(explanation.note), width, BAD if explanation.within is False else "")]
+        said = explanation.note
+        named = said.partition(" ")[0] in (explanation.optimizer, explanation.name)  # names stay as they are written
+        sentence = said if named else _sentence(said)
+        result += [*_wrapped(sentence, width, BAD if explanation.within is False else "")]
     return result
 
 

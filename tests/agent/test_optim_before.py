@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stepdbg.agent.optim.before import NO_STEP, NOT_STEPPED, RAN_FREE, Before
+from stepdbg.agent.optim.copies import CHUNK, SMALL
 from stepdbg.agent.quiet import quiet
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
@@ -43,6 +44,26 @@ def step(before: Before, optimizer: Any, iteration: int = 1) -> None:
     before.step_begins(optimizer, iteration, (optimizer,), {})
     optimizer.step()
     before.step_ended(id(optimizer))
+
+
+@pytest.mark.parametrize("numel", [3, SMALL + CHUNK + 5])
+def test_of_a_change_that_is_nowhere_finite_there_is_no_norm(numel: int) -> None:
+    (weight,) = with_grads(parameters((numel,)))
+    before, optimizer = Before(), torch.optim.SGD([weight], lr=0.5)
+    step(before, optimizer)
+    kept = before.value_of(weight)
+    assert kept is not None
+    with torch.no_grad():
+        weight[:-1] = math.nan
+        weight[-1] = kept[-1] + 3.0
+    with quiet():
+        assert before.delta_norm(weight) == pytest.approx(3.0, rel=1e-6)
+        weight[-1] = math.inf
+        assert before.delta_norm(weight) is None
+        assert before.why_no_delta(weight) == "nothing of the change is finite"
+        weight.data = torch.zeros(2)
+        assert before.delta_norm(weight) is None
+        assert before.why_no_delta(weight) == "its shape is another since"
 
 
 # ── what is kept ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -494,11 +515,13 @@ def test_an_optimizer_that_is_not_torchs() -> None:
     assert abs(float(last.change or "")) == pytest.approx(0.1)
 
 
-def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
+def with_closure(make: Callable[[nn.Module], Any]) -> Callable[[], None]:
+    """A loop whose optimizer makes its gradients inside the step."""
+
     def train() -> None:
         torch.manual_seed(0)
         net = nn.Linear(4, 1)
-        optimizer = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3)
+        optimizer = make(net)
 
         def closure() -> Tensor:
             optimizer.zero_grad()
@@ -510,7 +533,11 @@ def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
             optimizer.step(closure)
         net(X)
 
-    seen = visiting(train)
+    return train
+
+
+def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
+    seen = visiting(with_closure(lambda net: torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=3)))
     assert told(seen[0]).tells == WILL
     assert told(seen[1]).note == "its step has not ended yet"
     last = told(seen[-2])
@@ -520,22 +547,7 @@ def test_lbfgs_makes_its_gradients_inside_the_step() -> None:
 
 
 def test_a_closure_of_sgd_is_followed() -> None:
-    def train() -> None:
-        torch.manual_seed(0)
-        net = nn.Linear(4, 1)
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = F.mse_loss(net(X), Y)
-            loss.backward()
-            return loss
-
-        for _ in range(2):
-            optimizer.step(closure)
-        net(X)
-
-    seen = visiting(train)
+    seen = visiting(with_closure(lambda net: torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)))
     assert "closure makes the gradient inside the step" in told(seen[0]).note
     last = told(seen[-2])
     assert (last.tells, last.exact) == (DID, True)
@@ -599,7 +611,17 @@ def test_gradients_that_a_hook_changes_inside_the_step_are_told_of() -> None:
     assert last.note == "something else wrote the parameter, or changed the gradient inside the step (a hook?)"
 
 
-def test_a_parameter_written_after_the_step() -> None:
+def in_place(weight: Tensor) -> None:
+    with torch.no_grad():
+        weight.clamp_(-0.1, 0.1)
+
+
+def by_another_tensor(weight: Tensor) -> None:
+    weight.data = torch.full((1, 4), math.nan)
+
+
+@pytest.mark.parametrize("write", [in_place, by_another_tensor])
+def test_a_parameter_written_after_the_step(write: Callable[[Tensor], None]) -> None:
     def train() -> None:
         torch.manual_seed(0)
         net = nn.Linear(4, 1)
@@ -608,8 +630,7 @@ def test_a_parameter_written_after_the_step() -> None:
             optimizer.zero_grad()
             F.mse_loss(net(X), Y).backward()
             optimizer.step()
-            with torch.no_grad():
-                net.weight.clamp_(-0.1, 0.1)
+            write(net.weight)
 
     last = told(visiting(train)[5])
     assert (last.after, last.exact) == (None, None)

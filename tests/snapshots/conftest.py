@@ -1,6 +1,46 @@
-"""The helpers of real runs lie beside the other tests of the app."""
+"""Pictures are the same everywhere. The helpers of real runs lie beside the other tests of the app."""
 
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import pytest
+
+import stepdbg.agent
+from stepdbg.agent import frames, sources
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
+
+from pictures import SCRIPTS
+
+
+@pytest.fixture(autouse=True)
+def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What differs from run to run and from machine to machine: times, resident memory, frames above the script."""
+    ticks = itertools.count()
+    for found in pkgutil.walk_packages(stepdbg.agent.__path__, "stepdbg.agent."):
+        if "inject" in found.name or "wrap_" in found.name:
+            continue
+        module = importlib.import_module(found.name)
+        if hasattr(module, "perf_counter"):
+            # A third of a millisecond a reading: the times on screen follow from what was run, not from how fast.
+            monkeypatch.setattr(module, "perf_counter", lambda: next(ticks) / 3000)
+    monkeypatch.setattr(sources, "_STARTED", float("inf"))
+    memory = psutil.Process().memory_info()
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: memory._replace(rss=231 << 20))
+    described = frames.describe
+
+    def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:
+        """Without what runs the script in a thread here: above a script's own module there is nothing."""
+        scripts = {str(script) for script in SCRIPTS}
+        own = [index for index, (frame, _line) in enumerate(stack) if frame.f_code.co_filename in scripts]
+        return described(stack[: own[-1] + 1] if own else [])
+
+    monkeypatch.setattr(frames, "describe", as_started_natively)

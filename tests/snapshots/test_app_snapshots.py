@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import itertools
-import pkgutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import psutil
 import pytest
-from real_runs import DEMOS, NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot, running
+from pictures import RAISES, SIZES, TWO_NETS, Compare, still
+from real_runs import NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot, running
 from textual.pilot import Pilot
 
-import stepdbg.agent
-from stepdbg.agent import frames, sources
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.panes.source import SourcePane
 
-TWO_NETS = DEMOS / "two_nets.py"
-RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
-SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
 Reach = Callable[[Driver], Awaitable[object]]
-Compare = Callable[..., bool]
 
 
 def before(phase: Phase, iteration: int = 1) -> Reach:
@@ -51,42 +41,6 @@ MOMENTS: dict[str, tuple[Path, Reach]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What differs from run to run and from machine to machine: times, resident memory, frames above the script."""
-    ticks = itertools.count()
-    for found in pkgutil.iter_modules(stepdbg.agent.__path__, "stepdbg.agent."):
-        if found.ispkg or "inject" in found.name or "wrap_" in found.name:
-            continue
-        module = importlib.import_module(found.name)
-        if hasattr(module, "perf_counter"):
-            # A third of a millisecond a reading: the times on screen follow from what was run, not from how fast.
-            monkeypatch.setattr(module, "perf_counter", lambda: next(ticks) / 3000)
-    monkeypatch.setattr(sources, "_STARTED", float("inf"))
-    memory = psutil.Process().memory_info()
-    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: memory._replace(rss=231 << 20))
-    described = frames.describe
-
-    def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:
-        """Without what runs the script in a thread here: above a script's own module there is nothing."""
-        scripts = {str(TWO_NETS), str(RAISES)}
-        own = [index for index, (frame, _line) in enumerate(stack) if frame.f_code.co_filename in scripts]
-        return described(stack[: own[-1] + 1] if own else [])
-
-    monkeypatch.setattr(frames, "describe", as_started_natively)
-
-
-async def _still(driver: Driver) -> None:
-    """Wait until something has the keys and the picture stays the same: focus and layout come in turns of their own."""
-    shots: list[str] = []
-
-    def same() -> bool:
-        shots.append(driver.app.export_screenshot())
-        return driver.app.focused is not None and len(shots) > 2 and shots[-1] == shots[-2] == shots[-3]
-
-    await driver.until(same, "the picture stays the same")
-
-
 def picture(
     snap_compare: Compare,
     reach: Reach,
@@ -105,7 +59,7 @@ def picture(
             await driver.stopped_at(1)
             await reach(driver)
             await driver.settled()
-            await _still(driver)
+            await still(driver)
 
     return snap_compare(app, terminal_size=size, run_before=run_before)
 

@@ -156,3 +156,20 @@ def test_edits_in_words() -> None:
     assert told(element) == "net.0.weight[0, 1]: 1 → 2"
     assert summary([EDIT] * 4).startswith("4 edits, the last ones net.0.bias 2-norm 0.5 → 0 · ")
     assert outcome(Edited(5, (EDIT, EDIT), "1 of 3 left as they were: …"))[1:] == ["1 of 3 left as they were: …"]
+
+
+async def test_below_the_list_stands_the_remark_of_the_edit_under_the_cursor() -> None:
+    async with running("two_nets", size=NARROW) as driver:
+        await driver.step_until(at(Phase.STEP), "before the step")
+        await enter(driver, "set net[0].bias 2")
+        await enter(driver, "set requires_grad net[2].bias false")
+        await enter(driver, "edits")
+        screen = driver.app.screen
+        assert isinstance(screen, EditsScreen)
+        said = "its .grad stays: an optimizer that holds it goes on stepping it until that is cleared"
+        assert screen._remark.content == said
+        assert screen._remark.size.height == 2
+        await driver.press("up")
+        await driver.until(lambda: screen._remark.content == "", "there is nothing to say of this one")
+        await driver.press("down")
+        await driver.until(lambda: screen._remark.content == said, "the remark is back")

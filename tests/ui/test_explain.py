@@ -124,6 +124,12 @@ def test_the_verdict(changes: dict[str, Any], said: str) -> None:
     assert step_text.verdict(replace(SGD, **changes))[0] == said
 
 
+def test_a_sentence_that_begins_with_a_name_leaves_it_as_it_is_written() -> None:
+    said = lines(replace(SGD, predicted=None, note="optimiser has not stepped yet: run to its step (n)"))[-1]
+    assert said == "optimiser has not stepped yet: run to its step (n)"
+    assert lines(replace(SGD, predicted=None, note="it has no elements"))[-1] == "It has no elements."
+
+
 def test_titles() -> None:
     assert step_text.title(replace(SGD, tells=WILL)) == "what optimiser.step() will do to net.0.weight[0, 0]"
     assert step_text.title(replace(SGD, tells="")) == "no step to explain for net.0.weight[0, 0]"

@@ -29,7 +29,7 @@ async def test_every_column_when_there_is_room():
         rows = texts(table)
         words = [" ".join(row.split()) for row in rows]
         assert words[3] == "net.2.weight 1×6 float32 0.7330 0.2101 clipped grad SGD[0] ● yes"
-        assert words[4] == "net.2.bias 1 float32 0.1180 0 grad SGD[0] ● yes 1 in g"
+        assert words[4] == "net.2.bias 1 float32 0.1180 – grad SGD[0] ● yes 1 in g"
         assert words[6] == "net2.0.bias 6 float32 1.412 none – nobody – frozen"
         assert words[8].endswith("○ no sparse grad, hooked")
         assert app.pane.border_title.endswith("8 of 8")
@@ -368,6 +368,29 @@ def test_passes_say_whose_they_are(row, passes):
     assert cells.passes(row)[0] == passes
 
 
+def test_of_what_has_no_finite_element_no_norm_is_told():
+    lost = parameter("w", numel=12, value_norm=0.0, nonfinite=12, grad_norm=0.0, grad="dense", grad_nonfinite=12)
+    assert (cells.value_norm(lost)[0], cells.grad_norm(lost)[0]) == ("–", "–")
+    some = replace(lost, value_norm=1.5, nonfinite=11, grad_norm=2.5, grad_nonfinite=11)
+    assert (cells.value_norm(some)[0], cells.grad_norm(some)[0]) == ("1.500", "2.500")
+    empty = replace(lost, numel=0, nonfinite=0, grad_nonfinite=0)
+    assert cells.value_norm(empty)[0] == "0"
+
+
+async def test_no_arrow_compares_norms_of_other_elements():
+    past = Past()
+    lists = [
+        full(stop=stop(4 + at), parameters=listing((parameter("w", value_norm=norm, nonfinite=count),)))
+        for at, (norm, count) in enumerate([(2.0, 0), (1.0, 3), (3.0, 0)])
+    ]
+    past.look(lists[:2])
+    assert past.direction(parameter("w", value_norm=1.0, nonfinite=3, value_changed=True)) == ""
+    past.look(lists)
+    assert past.direction(parameter("w", value_norm=3.0, value_changed=True)) == ""
+    past.look([lists[0], lists[2]])
+    assert past.direction(parameter("w", value_norm=3.0, value_changed=True)) == "▲"
+
+
 async def test_a_module_and_a_section_have_totals():
     rows = (
         parameter("net", kind="module", module="Net", parameters=3, trainable=2, numel=1234, nbytes=4936, rows_below=2),
@@ -386,6 +409,27 @@ async def test_a_module_and_a_section_have_totals():
         assert lines[2].endswith("384 B")
 
 
+async def test_in_a_tree_names_that_end_alike_can_be_told_apart():
+    state = ("exp_avg_sq", "max_exp_avg_sq", "num_batches_tracked")
+    rows = (
+        parameter("net", kind="module", module="Net", parameters=1, rows_below=4),
+        parameter("net.weight", depth=1, above=0, index=1, rows_below=3),
+        *(parameter(f"[net.weight].{n}", kind="state", depth=2, above=1, index=2 + at) for at, n in enumerate(state)),
+    )
+    app = Host(ParametersPane(), view(full(parameters=listing(rows, arrangement=replace(STEPS, tree=True)))))
+    async with app.run_test(size=(78, 14)):
+        lines = [line.split() for line in texts(app.pane.table)[3:6]]
+        assert all(name in line for name, line in zip(state, lines, strict=True))
+
+
+async def test_a_section_begins_with_what_it_is_where_there_is_no_room():
+    section = parameter("optimizer state", kind="section", rows_below=40, index=1)
+    app = Host(ParametersPane(), view(full(parameters=listing((parameter("net.weight"), section)))))
+    async with app.run_test(size=(58, 8)):
+        (line,) = (line for line in texts(app.pane.table) if "▸" in line)
+        assert line.strip().startswith("▸ optimizer state")
+
+
 async def test_what_a_column_costs_is_told_where_it_is_chosen():
     app = Host(ParametersPane(), view(full()))
     async with app.run_test(size=(110, 40)) as pilot:
@@ -393,8 +437,9 @@ async def test_what_a_column_costs_is_told_where_it_is_chosen():
         await pilot.press("f")
         table = app.screen.table
         costs = {table.rows[at]: line for at, line in enumerate(texts(table)[1 : table.total + 1])}
-        assert costs["mean"].endswith("reads w several times")
-        assert costs["|Δw|"].endswith("reads w and w before")
+        assert costs["mean"].endswith("w many times")
+        assert costs["|Δw|"].endswith("w, w before")
+        assert costs["changed"].endswith("w, g")
         assert costs["numel"].endswith("number of elements")
         assert "[×] |w|" in costs["|w|"]
         assert "[ ] std" in costs["std"]

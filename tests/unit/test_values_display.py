@@ -16,7 +16,7 @@ from stepdbg.ui.panes.values import heatmap, numbers
 from stepdbg.ui.panes.values.histogram import histogram
 from stepdbg.ui.panes.values.look import CHOICES, Look, Origin, stacked
 from stepdbg.ui.panes.values.summary import summary
-from stepdbg.ui.widgets.tensor_view import Lines, beside, crop
+from stepdbg.ui.widgets.tensor_view import Lines, beside, crop, facts_line
 
 START = Origin()
 
@@ -157,6 +157,42 @@ def test_a_heatmap_without_colours_still_reads() -> None:
     assert text(heatmap.legend(scale, 80)) == [
         "−1 −█−▓−▒−░  +░+▒+▓+█ 1  middle: 0  ✕ nan/inf".replace("−1 ", "−1.000 ").replace(" 1 ", " 1.000 ")
     ]
+
+
+def test_where_nothing_has_a_colour_the_legend_says_so() -> None:
+    tensor = view([["nan", "inf"]])
+    assert text(heatmap.legend(heatmap.scale_of(tensor, colour=True), 40)) == ["no finite element but 0"]
+
+
+@pytest.mark.parametrize(
+    ("width", "wanted"),
+    [
+        (32, "−1.000 − − − −            1.000"),
+        (25, "−1.000 −−−−      1.000"),
+        (17, "±1.000 −−−−"),
+        (9, "±1.000 −−−−"),
+    ],
+)
+def test_the_ends_of_the_scale_stand_there_in_any_width(width: int, wanted: str) -> None:
+    (line,) = heatmap.legend(heatmap.Scale(1.0), width)
+    assert "".join(part for part, _ in line).rstrip() == wanted
+    assert sum(" on " in role for _, role in line) == 2 * heatmap.LEVELS + 1
+    assert text(heatmap.legend(heatmap.Scale(1.0, colour=False), 25)) == ["−1.000 █▓▒░ ░▒▓█ 1.000"]
+
+
+@pytest.mark.parametrize(
+    ("width", "wanted"),
+    [
+        (40, "difference  2×3 float32 · 24 B · cuda:0"),
+        (38, "difference  2×3 float32 · 24 B"),
+        (29, "difference  2×3 float32"),
+        (22, "difference  2×3"),
+        (13, "difference…"),
+    ],
+)
+def test_what_a_tensor_is_leaves_whole_words_out(width: int, wanted: str) -> None:
+    tensor = view([["1.0"] * 3] * 2, device="cuda:0")
+    assert text([facts_line("difference", tensor, width)]) == [wanted]
 
 
 def test_a_heatmap_in_colours_marks_the_sign_too() -> None:

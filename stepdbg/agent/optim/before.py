@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent import tensors
+from stepdbg.agent.calls import storage_address
 from stepdbg.agent.optim.copies import copy_of, distance, plain_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, plain_number, state_of
@@ -52,6 +53,8 @@ class Kept:
     """Numbers, and copies of tensors; None: not kept."""
     why_no_state: str = ""
     version: int | None = None
+    place: int | None = None
+    """Its storage when the step had run: `.data = ` gives it another, and leaves the version."""
     """The parameter's own right after the step; None while it runs, and where there is none."""
     nbytes: int = 0
     """Of all copies."""
@@ -118,7 +121,8 @@ class Before:
         return found[1].norm if found[1].value is None else tensors.norms([found[1].value])[0].value
 
     def delta_norm(self, tensor: Tensor) -> float | None:
-        """2-norm of value now - value before, over the differences that are finite, in float64. None: see `why_not`.
+        """2-norm of value now - value before, over the differences that are finite, in float64. None: see
+        `why_no_delta`.
 
         A pass over both; a tensor on a device is copied from it chunk by chunk. Call inside `quiet()`.
         """
@@ -143,6 +147,16 @@ class Before:
             for kept in step.kept.values():
                 state = kept.state.values() if kept.state is not None else ()
                 yield from (t for t in (kept.value, kept.grad, *state) if isinstance(t, Tensor))
+
+    def why_no_delta(self, tensor: Tensor) -> str:
+        """Why `delta_norm` is None, one line."""
+        why, value = self.why_not(tensor), self.value_of(tensor)
+        if why or value is None:
+            return why
+        now, cannot = plain_of(tensor)
+        if now is None:
+            return cannot
+        return "its shape is another since" if now.shape != value.shape else "nothing of the change is finite"
 
     def step_of(self, tensor: Tensor) -> tuple[Step, Kept] | None:
         """The last step of any optimizer that holds this parameter, and what was kept of it then."""
@@ -213,7 +227,7 @@ class Before:
             parameter = kept.ref()
             if parameter is None:
                 continue
-            kept.version = _version(parameter)
+            kept.version, kept.place = _version(parameter), place_of(parameter)
             if step.closure:
                 room, before = room or _Room(self.limit, self.nbytes), kept.nbytes
                 with quiet(), torch.inference_mode(False), torch.no_grad():
@@ -368,6 +382,16 @@ def _weak(thing: Any, gone: Any = None) -> weakref.ref[Any] | None:
     try:
         return weakref.ref(thing, gone)
     except TypeError:
+        return None
+
+
+def place_of(tensor: Tensor) -> int | None:
+    """Which storage it has; None where that cannot be told. Asked of plain ones only: no code of a subclass runs."""
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return None
+    try:
+        return storage_address(tensor)
+    except (RuntimeError, NotImplementedError):
         return None
 
 

@@ -55,8 +55,9 @@ def copy_of(tensor: Tensor, into: object) -> Tensor:
     return into.copy_(tensor.resolve_conj().resolve_neg() if tensor.device.type != "cpu" else tensor)
 
 
-def distance(now: Tensor, value: Tensor) -> float:
-    """2-norm of the difference, over the elements where it is finite; summed in float64. Two passes' worth of reading.
+def distance(now: Tensor, value: Tensor) -> float | None:
+    """2-norm of the difference, over the elements where it is finite, None where it is so nowhere; summed in float64.
+    Two passes' worth of reading.
 
     float32 values are subtracted in float32: where they are within a factor of two of each other that is exact.
     """
@@ -66,24 +67,27 @@ def distance(now: Tensor, value: Tensor) -> float:
     now, value = now.permute(order).reshape(-1), value.permute(order).reshape(-1)
     size = min(CHUNK, now.numel())
     single, double = (torch.empty(size, device="cpu", dtype=d) for d in (torch.float32, torch.float64))
-    total = 0.0
+    total: float | None = None
     for start in range(0, now.numel(), CHUNK):
         this, that = now[start : start + CHUNK].to("cpu"), value[start : start + CHUNK]
         squares = math.nan
         if now.dtype is torch.float32:
             wide = double[: this.numel()].copy_(torch.sub(this, that, out=single[: this.numel()]))
             squares = float(torch.dot(wide, wide))
-        norm = math.sqrt(squares) if math.isfinite(squares) else _careful(_wide(this) - _wide(that))
-        total = math.hypot(total, norm)
+        finite = math.isfinite(squares)
+        norm = math.sqrt(squares) if finite else _careful((_wide(this) - _wide(that)).reshape(-1))
+        total = norm if total is None else total if norm is None else math.hypot(total, norm)
     return total
 
 
-def _careful(difference: Tensor) -> float:
+def _careful(difference: Tensor) -> float | None:
     norm = float(torch.linalg.vector_norm(difference))
     if math.isfinite(norm):
         return norm
     difference = difference[torch.isfinite(difference)]
-    most = float(difference.abs().max()) if difference.numel() else 0.0
+    if not difference.numel():
+        return None
+    most = float(difference.abs().max())
     return most * float(torch.linalg.vector_norm(difference / most)) if most else 0.0
 
 

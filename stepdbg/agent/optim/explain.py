@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stepdbg.agent import tensors
 from stepdbg.agent.naming import Named, Names
-from stepdbg.agent.optim.before import RAN_FREE, Before, Kept, Step, scaling_of
+from stepdbg.agent.optim.before import RAN_FREE, Before, Kept, Step, place_of, scaling_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
 from stepdbg.agent.optim.owner import Owner, held_by, known_by, nobody
@@ -62,7 +62,7 @@ def explain(asked: Asked, query: GetExplanation) -> Explanation:
     if shape is None:
         return replace(known, note="it has no single shape: a lazy parameter before its first forward, or a nested one")
     if 0 in shape:
-        return replace(known, note="it has no elements")
+        return replace(known, index=(), note="it has no elements")
     return _of_owner(asked, known, named, query.tells)
 
 
@@ -145,7 +145,8 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
         note = "the step raised: what it left may be half done" if step.failed else "its step has not ended yet"
         return replace(_told(known, owner, tensor, taken, None), note=note)
     version = _version(tensor)
-    after = element(tensor, known.index) if version is None or version == kept.version else None
+    untouched = version in (None, kept.version) and place_of(tensor) == kept.place
+    after = element(tensor, known.index) if untouched else None
     told = _told(known, owner, tensor, taken, after)
     if after is None and not told.note:
         told = replace(told, note="the parameter has been written since the step: what the step left is gone")

@@ -25,7 +25,7 @@ class Before(Protocol):
     def delta_norm(self, tensor: Tensor) -> float | None:
         """2-norm of the value now less the one before; None where that one was not kept."""
 
-    def why_not(self, tensor: Tensor) -> str:
+    def why_no_delta(self, tensor: Tensor) -> str:
         """Why it is not known, one line."""
 
 
@@ -136,7 +136,7 @@ class Readings:
 
     def why_no_delta(self, tensor: Tensor) -> str:
         """Why it is not known."""
-        return self._before.why_not(tensor) if self._before is not None else ""
+        return self._before.why_no_delta(tensor) if self._before is not None else ""
 
 
 def total_norm(norms: Sequence[float | None]) -> float | None:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from stepdbg.protocol.edits import Edit
 from stepdbg.ui.edited import change, extent
+from stepdbg.ui.widgets.line_list import LineList
 from stepdbg.ui.widgets.line_table import Column, LineTable
 
 NONE = "Nothing was set by hand in this run.  set lr 0.01, or set net[0].bias 0, does that at a stop."
@@ -28,6 +29,7 @@ class EditsScreen(ModalScreen[None]):
         border: round $border; background: $surface; border-title-color: $foreground; border-title-style: bold;
     }
     EditsScreen LineTable { height: auto; max-height: 100%; background: $surface; }
+    EditsScreen .remark { height: auto; padding: 0 1; color: $text-muted; }
     EditsScreen .nothing { height: auto; padding: 1 2; color: $text-muted; }
     EditsScreen .keys { height: 1; text-align: center; background: $panel; color: $text-muted; }
     """
@@ -36,6 +38,7 @@ class EditsScreen(ModalScreen[None]):
     def __init__(self, edits: Sequence[Edit]) -> None:
         super().__init__()
         self._edits = edits
+        self._remark = Static("", classes="remark", markup=False)
         self.table: LineTable[Edit] = LineTable(
             (
                 Column("what", lambda edit: (edit.target, "")),
@@ -43,7 +46,6 @@ class EditsScreen(ModalScreen[None]):
                 Column("stop", lambda edit: (f"{edit.stop:,}", "number"), priority=2, right=True),
                 Column("iteration", lambda edit: (f"{edit.iteration:,}", "number"), priority=3, right=True),
                 Column("elements", lambda edit: (extent(edit), "muted"), priority=4, right=True, optional=True),
-                Column("remark", lambda edit: (edit.note, "muted"), priority=5, optional=True, most=60),
             )
         )
 
@@ -53,6 +55,7 @@ class EditsScreen(ModalScreen[None]):
             box.border_title = "Set by hand"
             if self._edits:
                 yield self.table
+                yield self._remark
             else:
                 yield Static(NONE, classes="nothing", markup=False)
             yield Static("↑ ↓ move   escape closes", classes="keys")
@@ -66,3 +69,11 @@ class EditsScreen(ModalScreen[None]):
         self.table.show(dict(enumerate(self._edits)), rows)
         self.table.go_to(rows - 1)
         self.table.focus()
+        self._remark.display = any(edit.note for edit in self._edits)
+        self._remark.update(self._edits[-1].note)
+
+    def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
+        """Below the table stands what there is to say of the row under the cursor."""
+        event.stop()
+        edit = self.table.row_at_cursor
+        self._remark.update(edit.note if edit is not None else "")

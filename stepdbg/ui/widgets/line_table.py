@@ -109,6 +109,10 @@ class LineTable(LineList[Row]):
             self._strips.clear()
             self.refresh()
 
+    def name_least(self, _width: int) -> int:
+        """Columns of the name, at least, in a table of so many, before other columns are left out for it."""
+        return self.NAME_LEAST
+
     def name_width(self, row: Row) -> int:
         """Columns that the first cell of `row` would like to have."""
         return fmt.columns(self.columns[0].cell(row)[0])
@@ -164,7 +168,7 @@ class LineTable(LineList[Row]):
         have, if not as far as is known.
         """
         natural = self._natural if natural is None else natural
-        room = width - min(natural[0], self.NAME_LEAST)
+        room = width - min(natural[0], self.name_least(width))
         kept = [0]
         for at in sorted(range(1, len(self.columns)), key=lambda at: self.columns[at].priority):
             needed = natural[at] + GAP

@@ -15,10 +15,11 @@ HISTOGRAM = 24
 
 def facts_line(title: str, tensor: TensorView, width: int) -> list[Span]:
     """The title, and shape, dtype, bytes and device as far as there is room."""
-    facts = f"  {fmt.shape(tensor.shape)} {tensor.dtype} · {fmt.byte_count(tensor.nbytes)}"
-    if tensor.device != "cpu":
-        facts += f" · {tensor.device}"
-    return crop([(title, "name"), (facts, "muted")], width)
+    facts = [f"  {fmt.shape(tensor.shape)}", f" {tensor.dtype}", f" · {fmt.byte_count(tensor.nbytes)}"]
+    facts += [f" · {tensor.device}"] if tensor.device != "cpu" else []
+    while len(facts) > 1 and fmt.columns(title) + sum(map(fmt.columns, facts)) > width:
+        facts.pop()
+    return crop([(title, "name"), ("".join(facts), "muted")], width)
 
 
 def tensor_lines(title: str, tensor: TensorView | None, empty: str, width: int, *, histogram: bool = True) -> Lines:

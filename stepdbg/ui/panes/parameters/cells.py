@@ -63,6 +63,8 @@ def value_norm(row: ParameterRow) -> Span:
     """|w|."""
     if row.kind == "section":
         return EMPTY
+    if row.numel and row.nonfinite == row.numel:
+        return NONE  # nothing is left to make a norm of: 0 would be a lie
     if row.value_norm is None:
         return UNKNOWN
     return fmt.number(row.value_norm), "changed" if row.value_changed else "number"
@@ -74,6 +76,8 @@ def grad_norm(row: ParameterRow) -> Span:
         return EMPTY
     if row.grad == "none":
         return "none", "muted"
+    if row.numel and row.grad_nonfinite == row.numel:
+        return NONE
     if row.grad_norm is None:
         return UNKNOWN
     return fmt.number(row.grad_norm), "changed" if row.grad_changed else "number"

@@ -40,11 +40,15 @@ class Past:
         return fmt.sparkline(norms[::-1], POINTS) if len(norms) > 1 else ""
 
     def direction(self, row: ParameterRow) -> str:
-        """Whether |w| rose ▲ or fell ▼ since it was seen last; empty where it did neither, or was not seen."""
-        if not row.value_changed or row.value_norm is None:
+        """Whether |w| rose ▲ or fell ▼ since it was seen last; empty where it did neither, was not seen, or has
+        NaN or Inf elements.
+        """
+        if not row.value_changed or row.value_norm is None or row.nonfinite:
             return ""
         for at in range(len(self._lists) - 2, -1, -1):
             then = self._row(at, row.name)
+            if then is not None and then.nonfinite:
+                return ""  # its norm was over other elements
             if then is not None and then.value_norm is not None:
                 return "▲" if row.value_norm > then.value_norm else "▼" if row.value_norm < then.value_norm else ""
         return ""

@@ -17,17 +17,19 @@ from stepdbg.ui.widgets.line_list import LineList, Span
 from stepdbg.ui.widgets.line_table import Column, LineTable
 
 COSTS = {
-    q.NORM: "reads w",
-    q.GRAD_NORM: "reads g",
-    q.DELTA: "reads w and w before",
-    q.STATS: "reads w several times",
-    q.GRAD_STATS: "reads g several times",
+    q.NORM: "w",
+    q.GRAD_NORM: "g",
+    q.DELTA: "w, w before",
+    q.STATS: "w many times",
+    q.GRAD_STATS: "g many times",
 }
-"""What showing a column takes, of the rows on screen."""
+"""What showing a column reads, of the rows on screen."""
 
 
 def cost(spec: Spec) -> str:
     """What it takes to fill a column."""
+    if {q.NORM, q.GRAD_NORM} <= set(spec.needs):
+        return "w, g"
     needs = [need for need in COSTS if need in spec.needs]
     return COSTS[needs[-1]] if needs else ""
 
@@ -60,7 +62,7 @@ class ColumnPicker(ModalScreen[tuple[str, ...] | None]):
             (
                 Column("column", self._box),
                 Column("shows", lambda title: (COLUMNS[title], ""), priority=1, most=72),
-                Column("cost", lambda title: (cost(specs[title]), "muted"), priority=2, most=24),
+                Column("reads", lambda title: (cost(specs[title]), "muted"), priority=2, most=24),
             )
         )
 

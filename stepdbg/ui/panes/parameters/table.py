@@ -103,7 +103,10 @@ class ParameterTable(LineTree[ParameterRow]):
         name, role = self._titled(row)
         note = f" {row.module}" if row.kind == "module" and row.module else ""
         note = note if fmt.columns(name + note) <= room else ""
-        text = fmt.tail(name, room - len(note))
+        if row.kind == "section" and fmt.columns(name) > room:
+            name = row.name
+        cut = fmt.tail if cells.is_tensor(row) else fmt.head  # "optimizer state (40)" begins with what it is
+        text = cut(name, room - len(note))
         rest = " " * max(room - fmt.columns(text) - len(note), 0)
         return [(guides, "guide"), (mark, "muted"), (text, role), (note, "muted"), (rest, "")]
 
@@ -116,6 +119,10 @@ class ParameterTable(LineTree[ParameterRow]):
         if sign:
             return f"{name} {sign}", "name"
         return name, {"parameter": "", "module": "name"}.get(row.kind, "muted")
+
+    def name_least(self, width: int) -> int:
+        """More in a tree, where guides take a part of it."""
+        return max(self.NAME_LEAST, width // 3 if self.is_tree else width // 4)
 
     def name_width(self, row: ParameterRow) -> int:
         plain = not row.depth and not row.rows_below

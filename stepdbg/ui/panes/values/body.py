@@ -173,8 +173,12 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
         self._follow()
         blocks = []
         for side in sides:
-            lines = tops[side] + ([] if over else [[] for _ in range(top - len(tops[side]))])
-            blocks.append(lines + self._grid(record, side))
+            grid = self._grid(record, side)
+            # A heatmap's legend stands right above it.
+            legend = tops[side][-1:] if self.look.display == "heatmap" and grid else []
+            above = tops[side][: len(tops[side]) - len(legend)]
+            padding: Lines = [[] for _ in range(0 if over else top - len(tops[side]))]
+            blocks.append([*above, *padding, *legend, *grid])
         self._join(blocks, widths, over=over)
 
     def _grids(self, record: ValuesRecord, sides: tuple[str, ...]) -> int:

@@ -69,14 +69,18 @@ def scale_of(tensor: TensorView, *, colour: bool) -> Scale:
 
 
 def legend(scale: Scale, width: int) -> Lines:
-    """What the colours mean, in one line; with words where there is room for them."""
+    """What the colours mean, in one line; with words where there is room for them, in half the columns where there
+    is none for both ends.
+    """
+    if scale.limit <= 0:
+        return [[(fmt.head("no finite element but 0", width), "muted")]]
     low, high = fmt.number(-scale.limit), fmt.number(scale.limit)
-    line: list[Span] = [(f"{low} ", "muted")]
-    line += [scale.cell(level) for level in range(-LEVELS, LEVELS + 1)]
-    line.append((f" {high}", "muted"))
+    cells = [scale.cell(level) for level in range(-LEVELS, LEVELS + 1)]
+    line: list[Span] = [(f"{low} ", "muted"), *cells, (f" {high}", "muted")]
     words: list[Span] = [("  middle: 0  ", "muted"), ("✕", "bad"), (" nan/inf", "muted")]
-    used = sum(len(text) for text, _ in line)
-    return [[*line, *words]] if used + sum(len(text) for text, _ in words) <= width else [line]
+    half: list[Span] = [(text[0 if scale.colour else 1], role) for text, role in cells]
+    tries = ([*line, *words], line, [line[0], *half, line[-1]], [(f"±{high} ", "muted"), *half])
+    return [next((each for each in tries if sum(len(text) for text, _ in each) <= width), tries[-1])]
 
 
 def columns_across(tensor: TensorView, axes: Axes, width: int) -> int:
