@@ -13,6 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.widgets import Input
 from textual.worker import Worker
 
 from stepdbg.client import store
@@ -52,7 +53,7 @@ from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.saying import WordsCommands
 from stepdbg.ui.screens.help import HelpScreen, help_text
-from stepdbg.ui.screens.main import ALL_PANES, MainScreen
+from stepdbg.ui.screens.main import ALL_PANES, TYPED, MainScreen
 from stepdbg.ui.state import State
 from stepdbg.ui.step import StepCommands
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
@@ -289,6 +290,8 @@ class StepdbgApp(App[Exited | None]):
         """Grey out the keys of what cannot be done now."""
         if action == "command" and parameters and isinstance(parameters[0], str):
             command = BY_NAME[parameters[0]]
+            if command.name in TYPED and isinstance(self.focused, Input):
+                return False  # there it is a letter
             if self._going_on and command.group == "Run":
                 return True  # not what the screen shows: `run_command` finds out
             return None if command.available(self._seen) is not None else True

@@ -101,7 +101,7 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         with self.prevent(Input.Changed):
             self.input.value = text
         self.input.cursor_position = len(text)
-        self.input.focus()
+        self.screen.set_focus(self.input)  # now: `focus()` would do it later, and letters may be waiting
 
     def close(self) -> None:
         """Hide the prompt."""

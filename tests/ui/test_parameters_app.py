@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import test_shell
 from real_runs import Driver, running
+from textual.events import Key
+from textual.keys import _character_to_key
 from textual.widgets import Static
 
 from stepdbg.protocol import messages as m
@@ -362,3 +364,31 @@ async def test_a_sort_that_takes_long_is_told_cancelled_and_asked_for_again() ->
         await driver.press("2", "enter")
         await driver.until(lambda: driver.view.history[-1].parameters.arrangement.sort == "mean", "it is there")
         assert not pane.has_class("-sentence")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        (":sort -g.norm\r", ("g.norm", True, "")),
+        (":sort bytes\r", ("bytes", False, "")),
+        ("/bias\r", ("", False, "bias")),
+    ],
+)
+async def test_a_line_that_comes_in_one_piece_is_typed_into_the_prompt(text: str, asked: tuple[str, bool, str]) -> None:
+    """Its letters are not taken for keys: `r` restarts, `k` skips, `q` ends the script."""
+    async with running("two_nets") as driver:
+        await driver.press("2")
+        await driver.settled()
+        told = len(driver.session.told)
+        for letter in text:
+            driver.app.post_message(Key({"\r": "enter"}.get(letter) or _character_to_key(letter), letter))
+
+        def last() -> tuple[str, bool, str]:
+            query = driver.told(m.GetParameters)[-1]
+            return query.arrangement.sort, query.arrangement.falling, query.pattern
+
+        await driver.until(lambda: last() == asked, "it is asked for")
+        await driver.settled()
+        assert not driver.app.main.prompt.is_open
+        assert not [message for message in driver.session.told[told:] if isinstance(message, m.Resume)]
+        assert driver.session.closed is False

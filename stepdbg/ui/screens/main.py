@@ -43,6 +43,12 @@ RIGHT: tuple[type[Pane], ...] = (ParametersPane, ValuesPane, MemoryPane)
 ALL_PANES: tuple[type[Pane], ...] = (*LEFT, *RIGHT, RailPane)
 
 
+TYPED = ("prompt", "search")
+"""Commands after whose key text is typed. They run before the next key is given to anybody: of a line that comes in one
+piece, over a slow link or pasted, the letters would else be keys (`r` restarts).
+"""
+
+
 def _binding(command: Command) -> Binding:
     group = Binding.Group(command.footer_group, compact=True) if command.footer_group else None
     return Binding(
@@ -53,6 +59,7 @@ def _binding(command: Command) -> Binding:
         tooltip=command.help,
         id=command.name,
         group=group,
+        priority=command.name in TYPED,
     )
 
 
