@@ -11,12 +11,13 @@ from unittest.mock import patch
 
 import pytest
 
+from stepdbg.client.session import Exited
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.memory import GetOtherMemory, MemoryRecord, OtherMemory
 
 DEMOS = Path(__file__).parents[2] / "demo_models"
-SECONDS = 240.0
+SECONDS = 120.0
 
 
 def iterations(demo: str, count: int) -> tuple[list[MemoryRecord], list[OtherMemory]]:
@@ -35,9 +36,12 @@ def iterations(demo: str, count: int) -> tuple[list[MemoryRecord], list[OtherMem
         try:
             async with asyncio.timeout(SECONDS):
                 async for event in session.events():
+                    if isinstance(event, Exited) or (isinstance(event, m.Stopped) and event.stop.next is None):
+                        break
                     if isinstance(event, m.Stopped):
                         records.append(await session.request(m.GetMemory(0)))
-                        others.append(await session.request(GetOtherMemory(0)))
+                        if len(records) in (5, 9, count):
+                            others.append(await session.request(GetOtherMemory(0)))
                         if len(records) == count:
                             break
                         session.resume(m.Action.ITERATION)
@@ -57,13 +61,14 @@ def iterations(demo: str, count: int) -> tuple[list[MemoryRecord], list[OtherMem
     ],
 )
 def test_nothing_grows_in_a_healthy_demo(demo: str) -> None:
-    records, others = iterations(demo, 30)
+    records, others = iterations(demo, 30 if demo == "two_nets" else 12)
     held = [(r.parameters, r.gradients, r.optimizer, r.buffers, r.graph) for r in records]
     assert len(set(held[3:])) == 1
     most = [max(note.parameters + note.gradients + (note.graph or 0) for note in r.passed) for r in records[2:]]
     assert max(most) <= most[0]
     # Beside batches, which differ in length, nothing comes to stay.
-    assert others[-1].nbytes <= max(other.nbytes for other in others[3:8])
+    assert len(others) == 3
+    assert others[-1].nbytes <= max(others[0].nbytes, others[1].nbytes)
     assert records[-1].own <= 128 << 20
 
 
