@@ -6,6 +6,7 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,9 +18,12 @@ from textual.pilot import Pilot
 
 import stepdbg.agent
 from stepdbg.agent import frames, sources
+from stepdbg.agent.memory import answers
+from stepdbg.protocol.memory import LiveTensor, OtherMemory
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.screens.memory import MemoryScreen
 
 TWO_NETS = DEMOS / "two_nets.py"
 RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
@@ -65,6 +69,10 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_STARTED", float("inf"))
     memory = psutil.Process().memory_info()
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: memory._replace(rss=231 << 20))
+    tensors = tuple(LiveTensor(name, (32, n), "float32", "cpu", 128 * n) for name, n in (("x", 4), ("y", 1), ("", 1)))
+    others = OtherMemory(0, 768, 3, tensors, 0, 0, 888, 150 << 10)  # other tests leave tensors of theirs
+    monkeypatch.setattr(answers, "peak_resident", lambda: 240 << 20)
+    monkeypatch.setattr(answers.Memory, "others", lambda memory, _work: replace(others, stop=memory._stop))
     described = frames.describe
 
     def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:
@@ -181,3 +189,22 @@ async def test_the_line_that_raised_is_on_screen() -> None:
         assert stop.here is not None
         first, last = driver.app.main.query_one(SourcePane).text.window
         assert first <= stop.stack[stop.here].line - 1 < last
+
+
+@SIZES
+@pytest.mark.parametrize("shows", ["pane", "modules", "gradients"])
+def test_memory(snap_compare: Compare, shows: str, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.STEP)(driver)
+        await driver.step("n")
+        await driver.step("k")
+        await before(Phase.BACKWARD if shows == "modules" else Phase.STEP, iteration=2)(driver)
+        for key in {"pane": ("4", "z"), "modules": ("4", "M"), "gradients": ("4", "M", "tab")}[shows]:
+            await driver.press(key)
+            await driver.settled()
+        await driver.until(lambda: driver.now.others is not None, "what else is alive is counted")
+        screen = driver.app.screen
+        if isinstance(screen, MemoryScreen):
+            await driver.until(lambda: screen.table.total > 0, "the table is there")
+
+    assert picture(snap_compare, reach, size)

@@ -75,7 +75,9 @@ class Memory:
         notes.look(names, tracker.passes, tracker.loop.iteration)
         notes.gradients.closely = True
         named = [(p.name, p.tensor) for p in names.parameters]
-        return notes.gradients.page(named, tracker.passes, self._stop, query.offset, query.count)
+        return notes.gradients.page(
+            named, tracker.passes, tracker.loop.backwards, self._stop, query.offset, query.count
+        )
 
     def _account(self, work: Work) -> tuple[MemoryRecord, Count]:
         watch = self._watch
