@@ -219,11 +219,11 @@ class GradientRow:
     state: str
     """"none", "dense" or "sparse"."""
     passes: int | None
-    """Backward passes summed into it; None: not known since when."""
+    """Backward passes summed into it; None: not known."""
     cleared: str
     """How it was cleared last: "none", "zeros"; empty: not seen."""
-    norm_before: float | None = None
-    """2-norm after the first pass."""
+    passes_of_loop: bool = False
+    """Whether `passes` is the loop's count of backwards, since those of this gradient were not seen one by one."""
 
 
 @dataclass(frozen=True)

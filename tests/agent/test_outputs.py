@@ -277,7 +277,7 @@ def test_only_the_last_calls_are_kept() -> None:
             seen.append(await refused(session, m.GetValues(0, "net.0 output #4")))
             seen.append((await session.request(m.GetValues(0, "net.0 output #5"))).note)
             seen.append((await session.request(m.MarkModule(0))).modules)
-            assert tracker().watched.outputs._kept == 8 * 128
+            assert tracker().watched.outputs.nbytes == 8 * 128
 
     run(visit, loop)
     assert seen[:2] == [

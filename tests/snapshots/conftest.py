@@ -6,6 +6,7 @@ import importlib
 import itertools
 import pkgutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 
 import stepdbg.agent
 from stepdbg.agent import frames, sources
+from stepdbg.agent.memory import answers
+from stepdbg.protocol.memory import LiveTensor, OtherMemory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 
@@ -35,6 +38,10 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "_STARTED", float("inf"))
     memory = psutil.Process().memory_info()
     monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: memory._replace(rss=231 << 20))
+    tensors = tuple(LiveTensor(name, (32, n), "float32", "cpu", 128 * n) for name, n in (("x", 4), ("y", 1), ("", 1)))
+    others = OtherMemory(0, 768, 3, tensors, 0, 0, 888, 150 << 10)  # other tests leave tensors of theirs
+    monkeypatch.setattr(answers, "peak_resident", lambda: 240 << 20)
+    monkeypatch.setattr(answers.Memory, "others", lambda memory, _work: replace(others, stop=memory._stop))
     described = frames.describe
 
     def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:

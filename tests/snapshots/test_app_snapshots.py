@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.screens.memory import MemoryScreen
 
 Reach = Callable[[Driver], Awaitable[object]]
 
@@ -135,3 +136,22 @@ async def test_the_line_that_raised_is_on_screen() -> None:
         assert stop.here is not None
         first, last = driver.app.main.query_one(SourcePane).text.window
         assert first <= stop.stack[stop.here].line - 1 < last
+
+
+@SIZES
+@pytest.mark.parametrize("shows", ["pane", "modules", "gradients"])
+def test_memory(snap_compare: Compare, shows: str, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.STEP)(driver)
+        await driver.step("n")
+        await driver.step("k")
+        await before(Phase.BACKWARD if shows == "modules" else Phase.STEP, iteration=2)(driver)
+        for key in {"pane": ("4", "z"), "modules": ("4", "M"), "gradients": ("4", "M", "tab")}[shows]:
+            await driver.press(key)
+            await driver.settled()
+        await driver.until(lambda: driver.now.others is not None, "what else is alive is counted")
+        screen = driver.app.screen
+        if isinstance(screen, MemoryScreen):
+            await driver.until(lambda: screen.table.total > 0, "the table is there")
+
+    assert picture(snap_compare, reach, size)

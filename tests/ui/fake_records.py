@@ -10,7 +10,7 @@ import fake_graph
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.chain import ChainPage, ChainStep
 from stepdbg.protocol.graph import Flow
-from stepdbg.protocol.memory import MemoryRecord
+from stepdbg.protocol.memory import GetGradients, GetOtherMemory, GradientPage, MemoryRecord, OtherMemory
 from stepdbg.protocol.records import (
     ExceptionInfo,
     Frame,
@@ -245,6 +245,12 @@ def trends(query: m.GetTrends, number: int) -> Trends:
     return Trends(number, steps, since=1, note="" if number > 5 else "no optimizer step has run")
 
 
+MEMORY: dict[Any, Any] = {
+    GetOtherMemory: lambda _, number: OtherMemory(number, 768, 3, (), 0, 0, 0, 100_000),
+    GetGradients: lambda _, number: GradientPage(number, 0, 0, ()),
+}
+
+
 def answer(query: Any, number: int) -> Any:
     """What the agent says to `query` at stop `number`; a string is its reason to refuse."""
     if isinstance(query, m.GetParameters):
@@ -275,7 +281,7 @@ def answer(query: Any, number: int) -> Any:
         return PythonText("torch.tensor([0.25], dtype=torch.float32)", 1, 1)
     if isinstance(query, m.MarkModule):
         return MarkedModules((Marked(query.module, 0, 0),) if query.module and query.on is not False else (), 64 << 20)
-    told = {m.GetExplanation: explanation, m.GetChain: chain, m.GetTrends: trends}.get(type(query))
+    told = {m.GetExplanation: explanation, m.GetChain: chain, m.GetTrends: trends, **MEMORY}.get(type(query))
     if told is not None:
         return told(query, number)
     assert isinstance(query, m.GetSource)

@@ -153,9 +153,9 @@ class Snapshots:
                 self.nbytes -= kept.nbytes
 
     def tensors(self) -> Iterator[Tensor]:
-        """Every copy; those that several stops share more than once."""
-        for snapshot in self._all:
-            yield from (kept.copy for kept in snapshot.values.values())
+        """Every copy, each once."""
+        found = {id(kept): kept for snapshot in self._all for kept in snapshot.values.values()}
+        yield from (kept.copy for kept in found.values())
 
     def at(self, stop: int) -> tuple[Snapshot | None, str]:
         """What is known of that stop, or why nothing is, in one line."""

@@ -13,7 +13,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory.account import Count, account, bytes_of
 from stepdbg.agent.memory.by_module import saved_by
 from stepdbg.agent.memory.others import others
-from stepdbg.agent.memory.own import estimate, own_tensors
+from stepdbg.agent.memory.own import estimate, own_bytes, own_tensors
 from stepdbg.agent.memory.process import devices, peak_resident
 from stepdbg.agent.naming import Names
 from stepdbg.agent.saved import tensor_storages
@@ -51,7 +51,7 @@ class Memory:
             module=last,
             process_peak=peak_resident(),
             devices=devices(),
-            own=bytes_of(own_tensors(tracker, self._snapshots)),
+            own=own_bytes(tracker, self._snapshots),
             summed=notes.gradients.summed(tracker.passes, self._watch.grad_label),
             clearing=notes.gradients.clearing,
             passed=notes.told(self._stop),
@@ -75,7 +75,9 @@ class Memory:
         notes.look(names, tracker.passes, tracker.loop.iteration)
         notes.gradients.closely = True
         named = [(p.name, p.tensor) for p in names.parameters]
-        return notes.gradients.page(named, tracker.passes, self._stop, query.offset, query.count)
+        return notes.gradients.page(
+            named, tracker.passes, tracker.loop.backwards, self._stop, query.offset, query.count
+        )
 
     def _account(self, work: Work) -> tuple[MemoryRecord, Count]:
         watch = self._watch
@@ -86,4 +88,4 @@ class Memory:
             raise
         watch.looked_at.hold(nodes, watch.references())
         backwards = self._tracker.loop.backwards
-        return account(self._names(), nodes, backwards, self._stop, complete=watch.complete)
+        return account(self._names(), nodes, backwards, self._stop, complete=watch.complete, work=work)

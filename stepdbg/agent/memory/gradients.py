@@ -133,22 +133,24 @@ class Gradients:
         )
 
     def page(
-        self, named: Sequence[tuple[str, Tensor]], passes: Passes, stop: int, offset: int, count: int
+        self, named: Sequence[tuple[str, Tensor]], passes: Passes, backwards: int, stop: int, offset: int, count: int
     ) -> GradientPage:
-        """Some of these parameters."""
+        """Some of these parameters. `backwards`: of the loop, since gradients were cleared."""
         start = max(0, offset)
         rows = []
         for name, parameter in named[start : start + max(0, count)]:
             grad = parameter.grad
             watched = self._watched.get(id(parameter))
+            seen = passes.count(parameter)
             state = "none" if grad is None else "dense" if grad.layout is torch.strided else "sparse"
             rows.append(
                 GradientRow(
                     name=name,
                     nbytes=bytes_of([grad]) if grad is not None else 0,
                     state=state,
-                    passes=passes.count(parameter),
+                    passes=backwards if seen is None else seen,
                     cleared=watched.cleared if watched is not None else "",
+                    passes_of_loop=seen is None,
                 )
             )
         return GradientPage(stop, start, len(named), tuple(rows))

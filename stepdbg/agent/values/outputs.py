@@ -65,7 +65,8 @@ class Outputs:
     def __init__(self) -> None:
         self.by_id: dict[int, _Module] = {}
         """By id of the module; the same object always, empty while nothing is marked: a wrapper looks at it."""
-        self._kept = 0
+        self.nbytes = 0
+        """Of all copies."""
 
     def mark(self, module: Module, path: str, on: bool | None) -> None:
         """Mark it, or no longer; None: the other of the two."""
@@ -104,7 +105,7 @@ class Outputs:
         if marked.log is None:
             marked.log = deque(maxlen=CALLS)
         if len(marked.log) == CALLS:
-            self._kept -= _bytes(marked.log.popleft()[1])
+            self.nbytes -= _bytes(marked.log.popleft()[1])
         with quiet():
             outputs = tuple(self._output(tensor) for tensor in islice(tensors_in(result), MAX_TENSORS))
         marked.calls += 1
@@ -115,7 +116,7 @@ class Outputs:
         """Let go of everything that was kept; what is marked stays marked."""
         for marked in self.by_id.values():
             marked.log, marked.calls, marked.note = None, 0, ""
-        self._kept = 0
+        self.nbytes = 0
 
     def tensors(self) -> Iterator[Tensor]:
         """Every copy."""
@@ -162,7 +163,7 @@ class Outputs:
         self._count()
 
     def _count(self) -> None:
-        self._kept = sum(marked.kept for marked in self.by_id.values())
+        self.nbytes = sum(marked.kept for marked in self.by_id.values())
 
     def _output(self, tensor: Tensor) -> Output:
         copy, note = None, ""
@@ -172,11 +173,11 @@ class Outputs:
             note = f"a {type(tensor).__name__} is not copied"
         elif tensor.is_meta:
             note = "a meta tensor has no values"
-        elif self._kept + _size(tensor) > LIMIT:
+        elif self.nbytes + _size(tensor) > LIMIT:
             note = f"not copied, over the limit of {LIMIT >> 20} MiB"
         else:
             copy = tensor.detach().clone()
-            self._kept += _size(copy)
+            self.nbytes += _size(copy)
         return Output(weakref.ref(tensor), copy, note)
 
 

@@ -36,6 +36,8 @@ BAR = 24
 def _passes(row: GradientRow) -> Span:
     if row.passes is None:
         return "unknown", "muted"
+    if row.passes_of_loop:
+        return f"loop {row.passes:,}", "muted"
     return f"{row.passes:,}", "changed" if row.passes > 1 else "number" if row.passes else "muted"
 
 
@@ -134,7 +136,7 @@ class MemoryScreen(ModalScreen[None]):
 
     def _module_columns(self) -> tuple[Column[SavedBy], ...]:
         def bar(row: SavedBy) -> Span:
-            return "█" * max(1, round(row.nbytes / self._most * BAR)) if self._most else "", "number"
+            return "█" * max(1, round(row.nbytes / self._most * BAR)) if self._most else "", "name"
 
         return (
             Column("module, as the forward went", lambda row: (row.path or "(in no module)", "name")),
