@@ -19,7 +19,9 @@ import stepdbg.agent
 from stepdbg.agent import frames, sources
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
+from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.prompt import PromptBar
 
 TWO_NETS = DEMOS / "two_nets.py"
 RAISES = Path(__file__).parent / "scripts" / "two_nets_raises.py"
@@ -159,6 +161,22 @@ def test_watched_gradients(snap_compare: Compare, size: tuple[int, int]) -> None
         await driver.settled()
         await before(Phase.STEP)(driver)
         driver.app.clear_notifications()
+
+    assert picture(snap_compare, reach, size)
+
+
+@SIZES
+def test_answers_in_words(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.BACKWARD)(driver)
+        box = driver.app.main.query_one(AnswerBox)
+        prompt = driver.app.main.query_one(PromptBar)
+        for line, answer in (("display loss", "1  loss = "), ("p net[0].weight", "Parameter float32")):
+            await driver.press("colon")
+            prompt.input.value = line
+            await driver.press("enter")
+            await driver.until(lambda answer=answer: answer in box.render().plain, answer)
+        await driver.settled()
 
     assert picture(snap_compare, reach, size)
 
