@@ -177,3 +177,21 @@ def test_importing_stepdbg_imports_no_torch_and_hardly_anything() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert loaded == {"__future__", "stepdbg", "stepdbg._version", "stepdbg.trace"}
+
+
+@pytest.mark.slow
+def test_a_child_process_opens_nothing(tmp_path: Path) -> None:
+    code = """
+import multiprocessing, sys, torch, stepdbg
+def child():
+    stepdbg.set_trace()
+    sys.exit(4)
+if __name__ == "__main__":
+    started = multiprocessing.get_context("fork").Process(target=child)
+    started.start()
+    started.join()
+    print(started.exitcode)
+"""
+    run = without_terminal(code, tmp_path)
+    assert run.stdout == "4\n"
+    assert run.stderr.startswith("stepdbg.set_trace() at train.py:4: this is a child process, whose terminal is")
