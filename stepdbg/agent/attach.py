@@ -65,6 +65,9 @@ def leave() -> None:
 
 def _terminal() -> int:
     """The controlling terminal, open. Raises NoTerminalError."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        raise NoTerminalError("this is a child process, whose terminal is its parent's")
     if not any(_is_terminal(fd) for fd in (0, 1, 2)):
         raise NoTerminalError("there is no terminal to open the debugger in")
     try:

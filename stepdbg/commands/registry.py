@@ -155,7 +155,9 @@ _LOOK = (
 
 _SCREEN = (
     *(
-        Command(
+        SOURCE
+        if name == SOURCE.name
+        else Command(
             name,
             "Panes",
             f"Focus the {name} pane: {content}.",
@@ -163,9 +165,7 @@ _SCREEN = (
             keys=(number,),
         )
         for number, name, content in PANES
-        if name != SOURCE.name
     ),
-    SOURCE,
     Command(
         "focus",
         "Panes",

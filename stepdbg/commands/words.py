@@ -78,7 +78,7 @@ def _file(text: str) -> None:
 SOURCE = Command(
     "source",
     "Panes",
-    "Focus the source pane: the line about to run; with a file: run the commands in it, one a line.",
+    "Focus the source pane; with a file: run the commands in it, one a line.",
     _source,
     keys=("5",),
     aliases=("list", "l"),
@@ -98,7 +98,7 @@ FRAMES = (
     Command(
         "frame",
         "Frames",
-        "Select the frame of that number: expressions run there, and the source pane shows it.",
+        "Select the frame of that number: expressions run there.",
         lambda host, argument: host.words.select_frame(read_frame(argument) if argument else None),
         aliases=("f",),
         argument=Argument("number", "a number of bt", required=False, kind="number", check=read_frame),
@@ -107,7 +107,7 @@ FRAMES = (
     Command(
         "up",
         "Frames",
-        "Select the frame that called this one, or so many frames further out.",
+        "Select the frame that called this one, or so many further out.",
         lambda host, argument: host.words.select_frame(None, read_steps(argument) if argument else 1),
         argument=Argument("count", "how many", required=False, kind="number", check=read_steps),
         available=needs_live,
@@ -115,7 +115,7 @@ FRAMES = (
     Command(
         "down",
         "Frames",
-        "Select the frame that this one called, or so many frames further in.",
+        "Select the frame that this one called, or so many further in.",
         lambda host, argument: host.words.select_frame(None, -(read_steps(argument) if argument else 1)),
         argument=Argument("count", "how many", required=False, kind="number", check=read_steps),
         available=needs_live,
@@ -126,7 +126,7 @@ WORDS = (
     Command(
         "print",
         "Words",
-        "Evaluate an expression in the selected frame; a tensor is told by its numbers.",
+        "Tell what an expression gives in the selected frame.",
         lambda host, argument: host.words.evaluate(argument, statement=False),
         aliases=("p", "pp"),
         argument=Argument("expression", "any expression", kind="expression"),
@@ -135,7 +135,7 @@ WORDS = (
     Command(
         "exec",
         "Words",
-        "Run a statement in the selected frame, as in ! x = 3; what it assigns reaches the script.",
+        "Run a statement in the selected frame, as in ! x = 3.",
         _run,
         keys=("exclamation_mark",),
         aliases=("!",),
@@ -145,14 +145,14 @@ WORDS = (
     Command(
         "traceback",
         "Words",
-        "Show where the last error of an expression came from; else the script's exception.",
+        "Tell where the last error of an expression came from.",
         lambda host, _argument: host.words.show_traceback(),
         aliases=("tb",),
     ),
     Command(
         "display",
         "Words",
-        "Show what an expression gives, now and at every stop; no word: all that is displayed.",
+        "Show what an expression gives, now and at every stop.",
         lambda host, argument: host.words.display(argument),
         argument=Argument("expression", "any expression", required=False, kind="expression"),
     ),
@@ -166,7 +166,7 @@ WORDS = (
     Command(
         "info",
         "Words",
-        f"Tell in words of {', '.join(TOPICS)}.",
+        "Tell of a topic in words: params, graph, memory, locals …; help info lists them.",
         lambda host, argument: host.words.info(*read_info(argument)),
         argument=Argument("topic", "and for some a pattern", check=read_info, suggest=_suggest_info),
         available=needs_live,

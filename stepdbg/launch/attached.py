@@ -90,13 +90,17 @@ def main(arguments: list[str]) -> int:
     """Show the app until the script speaks no more or the user leaves; then print what the script has printed."""
     connection, master, pid = map(int, arguments[:3])
     try:
+        from textual.theme import BUILTIN_THEMES
+
         from stepdbg.ui import StepdbgApp
         from stepdbg.ui.options import UiConfig
+        from stepdbg.ui.theme import DARK, LIGHT
     except ImportError as error:
         print(f"stepdbg: the screen cannot be loaded ({error})", file=sys.stderr)
         return 2
     try:
         config = load(None)
+        config.check_theme((DARK.name, LIGHT.name, *BUILTIN_THEMES))
     except StepdbgError as error:
         print(f"stepdbg: {error}", file=sys.stderr)
         return 2

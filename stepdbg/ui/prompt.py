@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -22,6 +23,10 @@ HISTORY = 200
 
 MOST_LISTED = 60
 """Completions that are listed; tab goes round through all of them."""
+
+
+def _last_word(text: str) -> str:
+    return text.rpartition(" ")[2]
 
 
 class PromptBar(Vertical):
@@ -145,7 +150,8 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
             self._replace(self._tabs[0] if asks(line) is not None else f"{self._tabs[0]} ")
             self._tabs = []
         else:
-            self._say("  ".join(choice.rpartition(" ")[2] for choice in self._tabs[:MOST_LISTED]))
+            last = (lambda text: re.split(r"[^\w]", text)[-1]) if asks(line) is not None else _last_word
+            self._say("  ".join(last(choice) for choice in self._tabs[:MOST_LISTED]))
             self._replace(self._tabs[0])
 
     @on(Input.Changed)

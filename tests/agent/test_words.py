@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -269,3 +271,38 @@ def test_parameters_are_found_with_and_without_the_variable_of_their_root_module
     assert [row.name for row in listed.rows] == ["net.0.weight", "net.0.bias", "net2.0.weight", "net2.0.bias"]
     assert chain.name == explained.name == "net2.1.weight"
     assert done.edits[0].target == "net2.1.bias"
+
+
+def test_nothing_that_was_evaluated_lives_longer_than_its_stop() -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    class Mark:
+        def __init__(self) -> None:
+            alive.append(weakref.ref(self))
+
+    def fails() -> None:
+        kept = Mark()
+        raise ValueError(kept is None)
+
+    def loop() -> None:
+        marks, broken = Mark, fails
+        net = nn.Linear(1, 1)
+        for _ in range(3):
+            net(torch.ones(1, 1)).sum().backward()
+        del marks, broken
+
+    left: list[int] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.number == 2:
+            for query in (p("marks()"), p("broken()"), do("own = marks()"), do("marks(); broken()"), do("lambda: own")):
+                await session.request(query)
+        if stop.number == 3:
+            left.append(sum(ref() is not None for ref in alive))
+
+    gc.disable()
+    try:
+        assert drive(loop, visit=visit).error is None
+    finally:
+        gc.enable()
+    assert (len(alive), left) == (5, [0])

@@ -83,6 +83,7 @@ def test_answers_stand_beside_the_scripts_own_output_which_is_that_of_the_bare_r
     assert said[-1] == "train.py exited with code 7"
 
 
+@pytest.mark.slow
 def test_a_failed_command_makes_the_exit_code_3_and_the_others_run(script: str) -> None:
     run = batch("-c", "p nothing_of_this_name", "-c", "frame 9", "-c", "p 1 + 1", script)
     said = ours(run.stdout)
@@ -110,6 +111,7 @@ def test_a_command_that_cannot_be_read_ends_it_before_the_script_runs(
     assert (run.returncode, run.stdout, run.stderr) == (3, "", f"{words}\n")
 
 
+@pytest.mark.slow
 def test_an_assignment_changes_the_run(script: str) -> None:
     plain = bare(script)
     run = batch("-c", "! steps = 1", "-c", "exec optimiser.param_groups[0]['lr'] = 5.0", "-c", "continue", script)
@@ -120,6 +122,7 @@ def test_an_assignment_changes_the_run(script: str) -> None:
     assert theirs(run.stdout) != plain.stdout
 
 
+@pytest.mark.slow
 def test_json_is_one_typed_record_a_line_with_the_scripts_output_among_them(script: str) -> None:
     run = batch("--json", "-c", "info params", "-c", "p loss", "-c", "next", "-c", "frame 7", script)
     records = [json.loads(line) for line in run.stdout.splitlines()]
@@ -138,6 +141,7 @@ def test_json_is_one_typed_record_a_line_with_the_scripts_output_among_them(scri
     assert next(r["error"] for r in records if r["type"] == "error").startswith("there is no frame 7")
 
 
+@pytest.mark.slow
 def test_answers_in_a_file_leave_the_output_to_the_script(script: str, tmp_path: Path) -> None:
     place = tmp_path / "answers.jsonl"
     run = batch("--json", "--answers", str(place), "-c", "info memory", script)
@@ -147,6 +151,7 @@ def test_answers_in_a_file_leave_the_output_to_the_script(script: str, tmp_path:
     assert records[3]["record"]["parameters"] == 12
 
 
+@pytest.mark.slow
 def test_an_exception_is_looked_at_where_it_was_raised(tmp_path: Path) -> None:
     path = tmp_path / "fails.py"
     path.write_text("import torch\ndef f(n):\n    return torch.ones(2) @ torch.ones(n)\nf(3)\n")
@@ -158,12 +163,14 @@ def test_an_exception_is_looked_at_where_it_was_raised(tmp_path: Path) -> None:
     assert "RuntimeError" in run.stderr
 
 
+@pytest.mark.slow
 def test_without_evaluation_expressions_are_refused(script: str) -> None:
     run = batch("--no-eval", "-c", "p 1", "-c", "info params", script)
     assert run.returncode == 3
     assert "error: expressions are switched off (--no-eval)" in ours(run.stdout)
 
 
+@pytest.mark.slow
 def test_quit_and_detach(script: str) -> None:
     left = batch("-c", "quit", "-c", "p 1", script)
     assert (left.returncode, theirs(left.stdout)) == (0, "")
@@ -204,6 +211,7 @@ def test_every_command_is_answered_or_refused_in_one_line(tmp_path: Path) -> Non
     assert (tmp_path / "g.dot").read_text().startswith("digraph")
 
 
+@pytest.mark.slow
 def test_every_topic_is_told() -> None:
     given = [word for topic in TOPICS for word in ("-c", f"info {topic}")]
     run = batch("-c", "iteration", *given, TWO_NETS)

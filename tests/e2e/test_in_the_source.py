@@ -100,6 +100,7 @@ def test_breakpoint_opens_the_debugger_and_the_run_is_that_of_the_bare_one(start
     assert lines(terminal) == bare.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_detach_lets_the_script_run_on_bare(start: Start, tmp_path: Path) -> None:
     bare = without_terminal(TRAIN.replace("STOP", "pass"), tmp_path)
     terminal = start(TRAIN.replace("STOP", "import stepdbg; stepdbg.set_trace()"))
@@ -111,6 +112,7 @@ def test_detach_lets_the_script_run_on_bare(start: Start, tmp_path: Path) -> Non
     assert lines(terminal) == bare.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_quitting_ends_the_script_once_the_terminal_is_in_order(start: Start) -> None:
     terminal = start(TRAIN.replace("STOP", "import stepdbg; stepdbg.set_trace()"))
     terminal.wait_for(r"▶ +9 ")
@@ -128,7 +130,9 @@ def test_post_mortem_shows_the_line_that_raised_and_goes(start: Start) -> None:
     assert lines(terminal) == ["after"]
 
 
-@pytest.mark.parametrize("stop", ["breakpoint()", "import stepdbg; stepdbg.set_trace()"])
+@pytest.mark.parametrize(
+    "stop", ["breakpoint()", pytest.param("import stepdbg; stepdbg.set_trace()", marks=pytest.mark.slow)]
+)
 def test_without_a_terminal_one_line_says_so(stop: str, tmp_path: Path) -> None:
     bare = without_terminal(TRAIN.replace("STOP", "pass"), tmp_path)
     run = without_terminal(
@@ -139,6 +143,7 @@ def test_without_a_terminal_one_line_says_so(stop: str, tmp_path: Path) -> None:
     assert (run.stdout, run.returncode) == (bare.stdout, bare.returncode)
 
 
+@pytest.mark.slow
 def test_post_mortem_without_a_terminal_or_an_exception_is_harmless(tmp_path: Path) -> None:
     run = without_terminal(POST_MORTEM + "\nimport sys\ndel sys\nstepdbg.post_mortem()\n", tmp_path)
     first, second = run.stderr.splitlines()
@@ -147,6 +152,7 @@ def test_post_mortem_without_a_terminal_or_an_exception_is_harmless(tmp_path: Pa
     assert (run.stdout, run.returncode) == ("after\n", 0)
 
 
+@pytest.mark.slow
 def test_under_stepdbg_it_just_stops_there(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(TRAIN.replace("STOP", "breakpoint()"))
     run = subprocess.run(
@@ -171,3 +177,21 @@ def test_importing_stepdbg_imports_no_torch_and_hardly_anything() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(eval(done.stdout))
     assert loaded == {"__future__", "stepdbg", "stepdbg._version", "stepdbg.trace"}
+
+
+@pytest.mark.slow
+def test_a_child_process_opens_nothing(tmp_path: Path) -> None:
+    code = """
+import multiprocessing, sys, torch, stepdbg
+def child():
+    stepdbg.set_trace()
+    sys.exit(4)
+if __name__ == "__main__":
+    started = multiprocessing.get_context("fork").Process(target=child)
+    started.start()
+    started.join()
+    print(started.exitcode)
+"""
+    run = without_terminal(code, tmp_path)
+    assert run.stdout == "4\n"
+    assert run.stderr.startswith("stepdbg.set_trace() at train.py:4: this is a child process, whose terminal is")

@@ -13,7 +13,9 @@ from textual.pilot import Pilot
 
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
+from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.screens.memory import MemoryScreen
 
 Reach = Callable[[Driver], Awaitable[object]]
@@ -114,6 +116,22 @@ def test_watched_gradients(snap_compare: Compare, size: tuple[int, int]) -> None
         await driver.settled()
         await before(Phase.STEP)(driver)
         driver.app.clear_notifications()
+
+    assert picture(snap_compare, reach, size)
+
+
+@SIZES
+def test_answers_in_words(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.BACKWARD)(driver)
+        box = driver.app.main.query_one(AnswerBox)
+        prompt = driver.app.main.query_one(PromptBar)
+        for line, answer in (("display loss", "1  loss = "), ("p net[0].weight", "Parameter float32")):
+            await driver.press("colon")
+            prompt.input.value = line
+            await driver.press("enter")
+            await driver.until(lambda answer=answer: answer in box.render().plain, answer)
+        await driver.settled()
 
     assert picture(snap_compare, reach, size)
 

@@ -21,6 +21,7 @@ from stepdbg.protocol.chain import Way
 from stepdbg.protocol.graph import GraphView
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp
+from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.graph.tree import GraphTreeList
@@ -103,6 +104,7 @@ async def test_every_key(demo: str) -> None:
         await rail_and_console_keys(driver)
         await search_keys(driver)
         await app_keys(driver)
+        await words_key(driver)
         await plot_keys(driver)
         await chain_keys(driver)
         await tab_keys(driver)
@@ -520,6 +522,15 @@ async def search_keys(driver: Driver) -> None:
     await driver.until(lambda: pattern(driver) == "", "the search is taken back")
     assert driver.now.parameters is not None
     assert driver.now.parameters.total == everything.total
+
+
+async def words_key(driver: Driver) -> None:
+    box = driver.app.main.query_one(AnswerBox)
+    await driver.press("exclamation_mark", *"1+1", "enter")
+    await driver.until(lambda: box.lines == ("2",), "the answer")
+    assert (box.title, box.wrong) == ("! 1+1", False)
+    await driver.press("escape")
+    assert not box.lines
 
 
 async def app_keys(driver: Driver) -> None:

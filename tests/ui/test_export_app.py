@@ -17,13 +17,13 @@ import pytest
 from fake_session import Script
 from test_shell import NARROW, Driver, running
 
+from stepdbg.commands import exporting
 from stepdbg.commands.exporting import export_graph
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.export import SUFFIXES
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import PLAIN, GraphEdges, GraphPage, GraphRow, GraphView, Lens
-from stepdbg.ui import exporting
 from stepdbg.ui.messages import ParametersMarked
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.progress import ProgressLine

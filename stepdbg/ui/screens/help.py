@@ -44,9 +44,9 @@ def _rows(commands: Iterable[Command], keymap: Mapping[str, str]) -> str:
     lines = []
     for command in commands:
         keys = " ".join(key_names(command, keymap))
-        lines.append(f"{keys:<9}{command.usage:<18}{command.help}")
+        lines.append(f"{keys:<9}{command.usage:<22}{command.help}")
         if command.aliases:
-            lines.append(f"{'':<27}also: {', '.join(command.aliases)}")
+            lines.append(f"{'':<31}also: {', '.join(command.aliases)}")
     # A block of text: Markdown tables take three rows for each command.
     return "```text\n" + "\n".join(lines) + "\n```"
 
