@@ -22,6 +22,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command, find
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError, UsageError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.breakpoints import BreakpointCommands
 from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
@@ -89,6 +90,7 @@ class StepdbgApp(App[Exited | None]):
         self.compare = CompareCommands(self, self._ask_session)
         self.plots = PlotCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
+        self.breakpoints = BreakpointCommands(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._console = ConsoleLink(self, lambda: self._session)
@@ -179,6 +181,7 @@ class StepdbgApp(App[Exited | None]):
             if not wishes:
                 self._state.show()
             self.chains.stopped()
+            self.breakpoints.stopped(stop)
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """Tell warnings as they come; keys that cannot be used now are greyed out."""
@@ -191,6 +194,7 @@ class StepdbgApp(App[Exited | None]):
             self.main.refresh_bindings()
             self.plots.tell_state()
             self.chains.tell_state()
+        self.breakpoints.tell_state()
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:

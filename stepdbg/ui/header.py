@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from textual.content import Content
@@ -212,8 +213,7 @@ class StatusLine(Widget, can_focus=False):
             parts.append(Content.assemble(("next: ", DIM), (f"▶ {upcoming(stop.next, stop.rail)}", NOW)))
         return joined(parts)
 
-    @staticmethod
-    def _remarks(view: View) -> list[Content]:
+    def _remarks(self, view: View) -> list[Content]:
         recorded = view.looking_at
         if recorded is None:
             return []
@@ -231,6 +231,9 @@ class StatusLine(Widget, can_focus=False):
             lines.append(Content.styled(f" ✗ exception {what}", FAILED))
         elif stop.reason is StopReason.FINISHED:
             lines.append(Content.styled(" ■ finished: held before teardown, c lets it end", "bold"))
+        if stop.why:
+            wrapped = textwrap.wrap(stop.why, max(self.size.width - 4, 40))[:4]
+            lines += [Content.styled(f" {' ' if n else '●'} {line}", "$warning") for n, line in enumerate(wrapped)]
         if stop.note:
             lines.append(Content.styled(f" {stop.note}", "italic"))
         if recorded.edits:
