@@ -105,7 +105,6 @@ BREAKPOINTS = (
         lambda host, _argument: host.breakpoints.toggle(),
         keys=("b",),
         available=needs_live,
-        footer="break",
     ),
     Command(
         "breakpoints",

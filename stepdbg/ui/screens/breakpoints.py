@@ -23,11 +23,11 @@ from stepdbg.ui.widgets.line_table import Column, LineTable
 NONE = """\
 No breakpoints and no watches.
 
-  b                               at a line, a node, a parameter or a phase sets one
-  break backward if loss > 2      stops at a phase, a module, an op, a line, an iteration
-  watch nan                       stops where something becomes not finite
-  watch change net.*              stops where a parameter changes outside a step
-  watch net[0].weight.norm()      shows what an expression gives at every stop"""
+  b                            sets one at what is selected
+  break backward if loss > 2   stops at a phase, module, op or line
+  watch nan                    stops at the first not finite number
+  watch change net.*           stops at changes outside a step
+  watch net[0].weight.norm()   shows a value at every stop"""
 
 KEYS = "space on/off   e condition   d delete   escape closes"
 BARS = "▁▂▃▄▅▆▇█"
@@ -51,7 +51,7 @@ class BreakpointsScreen(ModalScreen[None]):
         width: 94%; max-width: 140; height: auto; max-height: 90%;
         border: round $border; background: $surface; border-title-color: $foreground; border-title-style: bold;
     }
-    BreakpointsScreen LineTable { height: auto; max-height: 60%; background: $surface; }
+    BreakpointsScreen LineTable { height: auto; max-height: 14; background: $surface; }
     BreakpointsScreen .nothing { height: auto; padding: 1 2; color: $text-muted; }
     BreakpointsScreen .about { height: auto; padding: 0 1; margin: 1 0 0 0; color: $text-muted; }
     BreakpointsScreen .keys { height: 1; text-align: center; background: $panel; color: $text-muted; }
