@@ -83,6 +83,7 @@ class BreakpointsScreen(ModalScreen[None]):
                 Column("does", lambda row: (_does(row), "muted"), priority=4, optional=True, most=40),
             )
         )
+        self.table.NAME_LEAST = 32  # numbers are not cut off; the condition is told below as well
         self._nothing = Static(NONE, classes="nothing", markup=False)
         self._about = Static("", classes="about", markup=False)
         self._input = Input(placeholder="loss > 2 and iteration % 50 == 0; empty: always")
