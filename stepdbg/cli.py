@@ -327,6 +327,7 @@ def _batch(arguments: Arguments, config: Config) -> int:
 
 def _launch(arguments: Arguments, config: Config) -> Launch:
     """What to run, from the command line first, then the configuration."""
+    from stepdbg.client.saved import SavedBreakpoints
     from stepdbg.launch import spawn
     from stepdbg.launch.interpreter import choose
     from stepdbg.launch.process import Launch
@@ -343,6 +344,7 @@ def _launch(arguments: Arguments, config: Config) -> Launch:
         phases=phases,
         evaluation=arguments.evaluation,
         previous_bytes=Settings.previous_bytes if previous is None else previous << 20,
+        breakpoints=SavedBreakpoints(arguments.target, module=arguments.module).load(),
     )
     if arguments.output is not None:
         _check_output(arguments.output)

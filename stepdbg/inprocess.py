@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ class ThreadSession(Session):
         super().__init__(SessionInfo(name, (), sys.executable, "this process", has_console=False))
         self._train = train
         self._settings = settings or m.Settings()
+        self.breakpoints = self._settings.breakpoints
         self.error: BaseException | None = None
         """What the function raised, if anything."""
         self._thread: threading.Thread | None = None
@@ -83,7 +85,7 @@ class ThreadSession(Session):
     async def restarted(self) -> Session:
         """A new session with the same function."""
         await self.close()
-        return ThreadSession(self._train, self._settings, self.info.title)
+        return ThreadSession(self._train, replace(self._settings, breakpoints=self.breakpoints), self.info.title)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Exited comes last: after all that was said, and after the thread's own end.

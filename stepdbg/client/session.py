@@ -16,6 +16,7 @@ from typing import Any
 from stepdbg.errors import LocalProtocolError, ProtocolError, RequestCancelledError, RequestError, SessionClosedError
 from stepdbg.protocol import VERSION, codec
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Spec
 from stepdbg.protocol.connection import Connection
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopRecord
@@ -96,6 +97,8 @@ class Session(ABC):
         self._writer: asyncio.StreamWriter | None = None
         self.stop: StopRecord | None = None
         """The present stop; None while running."""
+        self.breakpoints: tuple[Spec, ...] = ()
+        """What is armed, as last told: a restart begins with it."""
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from stepdbg.commands.available import needs_graph, needs_live, needs_stop
+from stepdbg.commands.available import needs_graph, needs_live
 from stepdbg.commands.command import Argument, Command, Host
 from stepdbg.errors import UsageError
 from stepdbg.export import format_of, suggestions
-
-WATCHED = ("grads", "stacks")
-"""What can be watched: the gradients at module boundaries, the stacks that nodes are made with."""
 
 LEVELS = {"all": 0, "none": 2, "default": 1}
 """What `fold` takes, as `Lens.base`."""
 
 _FILE = Argument("file", "a file: .dot, .mmd, .md or .json", check=format_of, suggest=suggestions)
-_ALSO = {"gradients": "grads", "traces": "stacks"}
 
 
 def _number(text: str) -> None:
@@ -26,10 +22,6 @@ def _number(text: str) -> None:
 
 def _export(replace: bool, host: Host, argument: str) -> None:
     host.graph.export(argument, replace=replace)
-
-
-def _watch(on: bool, host: Host, argument: str) -> None:
-    host.graph.watch(argument, on=on)
 
 
 def _which(host: Host, argument: str) -> None:
@@ -62,22 +54,6 @@ GRAPH = (
         aliases=("graphs",),
         argument=Argument("number", "number of a graph", required=False, check=_number),
         available=needs_graph,
-    ),
-    Command(
-        "watch",
-        "Graph",
-        "Record grads or stacks from now on; no word: what is recorded.",
-        partial(_watch, True),
-        argument=Argument("what", "grads or stacks", WATCHED, required=False, also=_ALSO),
-        available=needs_stop,
-    ),
-    Command(
-        "unwatch",
-        "Graph",
-        "Stop recording grads or stacks.",
-        partial(_watch, False),
-        argument=Argument("what", "grads or stacks", WATCHED, also=_ALSO),
-        available=needs_stop,
     ),
     Command(
         "export",

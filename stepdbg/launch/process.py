@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stepdbg.client.session import Event, Exited, Output, Session, SessionInfo
@@ -92,6 +92,7 @@ class ProcessSession(Session):
     def __init__(self, launch: Launch, *, columns: int = 80, rows: int = 24, append: bool = False) -> None:
         super().__init__(SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason))
         self.launch = launch
+        self.breakpoints = launch.settings.breakpoints
         self.successor: ProcessSession | None = None
         """The session that `restarted` made of this one."""
         self.log: Path | None = None
@@ -357,7 +358,10 @@ class ProcessSession(Session):
         """Close this run; a new, unstarted session for the same command, which picks up edited source."""
         await self.close()
         columns, rows = self._size
-        self.successor = ProcessSession(self.launch, columns=columns, rows=rows, append=True)
+        settings = replace(self.launch.settings, breakpoints=self.breakpoints)
+        self.successor = ProcessSession(
+            replace(self.launch, settings=settings), columns=columns, rows=rows, append=True
+        )
         return self.successor
 
     def _log_path(self) -> Path:

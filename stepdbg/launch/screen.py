@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
+from stepdbg.client.saved import SavedBreakpoints
 from stepdbg.launch import ending
 from stepdbg.launch.process import Launch, ProcessSession
 from stepdbg.launch.summary import how_it_ended, last_lines
@@ -25,7 +26,8 @@ PATIENCE = 3 * ending.GRACE
 
 def run_screen(launch: Launch, *, theme: str | None, keymap: Mapping[str, str]) -> int:
     """Show the app until the user quits or a signal comes. Returns the exit status; no process is left."""
-    run = _Run(launch, UiConfig(theme=theme, keymap=dict(keymap)))
+    saved = SavedBreakpoints(launch.target, module=launch.module)
+    run = _Run(launch, UiConfig(theme=theme, keymap=dict(keymap), save_breakpoints=saved.save))
     asyncio.run(run.run())
     if run.signal is not None:
         return 128 + run.signal

@@ -24,6 +24,7 @@ from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.breakpoints import BreakpointCommands
 from stepdbg.ui.chains import ChainCommands
 from stepdbg.ui.comparing import CompareCommands
 from stepdbg.ui.editing import EditCommands
@@ -99,6 +100,7 @@ class StepdbgApp(App[Exited | None]):
         self.leaks = LeakCommands(self, self._ask_session)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self.words = WordsCommands(self, self._ask_session)
+        self.breakpoints = BreakpointCommands(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._console = ConsoleLink(self, lambda: self._session)
@@ -189,6 +191,7 @@ class StepdbgApp(App[Exited | None]):
             if not wishes:
                 self._state.show()
             self.chains.stopped()
+            self.breakpoints.stopped(stop)
 
     def watch_view(self, before: View | None, after: View | None) -> None:
         """Tell warnings as they come; keys that cannot be used now are greyed out."""
@@ -202,6 +205,7 @@ class StepdbgApp(App[Exited | None]):
             self.main.refresh_bindings()
             self.plots.tell_state()
             self.chains.tell_state()
+        self.breakpoints.tell_state()
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from textual.content import Content
@@ -218,8 +219,7 @@ class StatusLine(Widget, can_focus=False):
             parts.append(Content.assemble(("next: ", DIM), (f"▶ {upcoming(stop.next, stop.rail)}", NOW)))
         return joined(parts)
 
-    @staticmethod
-    def _remarks(view: View) -> list[Content]:
+    def _remarks(self, view: View) -> list[Content]:
         recorded = view.looking_at
         if recorded is None:
             return []
@@ -238,7 +238,8 @@ class StatusLine(Widget, can_focus=False):
         elif stop.reason is StopReason.FINISHED:
             lines.append(Content.styled(" ■ finished: held before teardown, c lets it end", "bold"))
         if stop.why:
-            lines.append(Content.styled(f" ● {stop.why}", NOW))
+            wrapped = textwrap.wrap(stop.why, max(self.size.width - 4, 40))[:4]
+            lines += [Content.styled(f" {' ' if n else '●'} {line}", NOW) for n, line in enumerate(wrapped)]
         if stop.note:
             lines.append(Content.styled(f" {stop.note}", "italic"))
         if recorded.edits:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from stepdbg.protocol.breakpoints import Spec
 
 
 @dataclass(frozen=True)
@@ -11,5 +14,7 @@ class UiConfig:
 
     theme: str | None = None
     """Name of a theme: one of stepdbg's or of Textual's; None: stepdbg-dark."""
+    save_breakpoints: Callable[[tuple[Spec, ...]], None] = lambda _specs: None
+    """Keeps them for the next start of the same script. Raises OSError."""
     keymap: dict[str, str] = field(default_factory=dict)
     """Command name → its keys, comma-separated, in place of the default ones."""

@@ -77,6 +77,7 @@ class Desk:
         spec, note, missing = self._resolved(spec)
         if missing:
             raise NotThereError(missing)
+        Armed(0, spec, evaluation=book.evaluation)  # raises where it cannot be: then no number is used up
         armed = Armed(book.next_number(), spec, evaluation=book.evaluation)
         armed.note = note
         book.rows[armed.number] = armed

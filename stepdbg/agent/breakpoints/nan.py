@@ -42,6 +42,14 @@ OVERWRITES = ("aten::copy_", "aten::fill_", "aten::zero_", "aten::uniform_", "at
 """What it writes to is none of its inputs."""
 
 
+PASS_ON = frozenset({
+    "AccumulateGrad", "TBackward", "ViewBackward", "UnsafeViewBackward", "TransposeBackward", "PermuteBackward",
+    "ReshapeAliasBackward", "SqueezeBackward", "UnsqueezeBackward", "AliasBackward", "CloneBackward", "SplitBackward",
+    "SliceBackward", "SelectBackward", "CatBackward", "UnbindBackward",
+})  # fmt: skip
+"""Nodes that hand on the numbers they were given, and zeros: they make nothing."""
+
+
 class NanWatch:
     """Sees operations and nodes; `found(place, frame, text)` is told of an origin."""
 
@@ -73,6 +81,11 @@ class NanWatch:
         number = _get_sequence_nr()
         if number != self._last:
             self._note(number, func)
+        view = _views.get(func)
+        if view is None:
+            view = _views[func] = _is_view(func._schema)
+        if view:
+            return  # the numbers of an input, which were looked at when they were made
         outputs = tensors_in(result if isinstance(result, (tuple, list)) else (result,))
         for output in outputs:
             if _has_numbers(output) and not _finite(output):
@@ -116,7 +129,8 @@ class NanWatch:
             if frame.f_code is _CALL:
                 module = frames.variables(frame).get("self")
                 if isinstance(module, torch.nn.Module):
-                    return self._control.breakpoints.name_of(module) or type(module).__name__
+                    name = self._control.breakpoints.name_of(module)
+                    return type(module).__name__ if name in ("", "self") else name
             frame = frame.f_back
         return ""
 
@@ -131,7 +145,7 @@ class NanWatch:
             nodes = nodes_behind([r.grad_fn for r in roots if r.grad_fn is not None])
             self._control.watch.looked_at.hold(nodes, self._control.watch.references())
             for node in nodes:
-                if type(node).__name__ != "AccumulateGrad":
+                if type(node).__name__.rstrip("0123456789") not in PASS_ON:
                     self._handles.append(node.register_hook(_NodeHook(self, type(node).__name__, node._sequence_nr())))
 
     def release(self) -> None:
@@ -186,6 +200,15 @@ def user_frame_or_here() -> Any:
     import sys
 
     return sys._getframe(1)
+
+
+_views: dict[Any, bool] = {}
+
+
+def _is_view(schema: Any) -> bool:
+    """Whether what an operation returns is a view of what it was given."""
+    returns = schema.returns
+    return not schema.is_mutable and bool(returns) and all(r.alias_info is not None for r in returns)
 
 
 def _has_numbers(tensor: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from stepdbg.client.store import View
+from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Grain, Place
 from stepdbg.protocol.records import RailStep
 from stepdbg.ui import format as fmt
@@ -20,7 +21,9 @@ _MARKS = {"done": "✓", "next": "▶", "ahead": " ", "skipped": "⤼", "failed"
 _STYLES = {"done": "", "next": NOW, "ahead": DIM, "skipped": "italic", "failed": FAILED, "unknown": DIM}
 
 
-def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None) -> Content:
+def station(
+    step: RailStep, steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None, stops: Collection[str] = ()
+) -> Content:
     """One phase of the line: "forward net ✓ 1.2 ms", "▶ step SGD", "zero_grad ⤼"; inside: "▶ forward net ▸ net.2"."""
     label = phase_label(step, steps)
     if at is not None and step.state == "next":
@@ -31,10 +34,14 @@ def station(step: RailStep, steps: Sequence[RailStep], *, seconds: bool, at: Pla
         text += f" ×{step.count}"
     if seconds and step.seconds is not None and step.state in {"done", "failed"}:
         text += f" {fmt.seconds(step.seconds)}"
+    if step.phase.value in stops:
+        text = f"●{text}"
     return Content.styled(text, _STYLES[step.state])
 
 
-def rail_line(steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None) -> tuple[Content, int]:
+def rail_line(
+    steps: Sequence[RailStep], *, seconds: bool, at: Place | None = None, stops: Collection[str] = ()
+) -> tuple[Content, int]:
     """The whole line, and the middle column of the current phase (next, failed, or the last one done)."""
     parts: list[Content] = []
     length = depth = middle = 0
@@ -46,7 +53,7 @@ def rail_line(steps: Sequence[RailStep], *, seconds: bool, at: Place | None = No
             parts.append(Content.styled(link, DIM))
             length += len(link)
         depth = step.depth
-        part = station(step, steps, seconds=seconds, at=at)
+        part = station(step, steps, seconds=seconds, at=at, stops=stops)
         if index == current:
             middle = length + part.cell_length // 2
         parts.append(part)
@@ -64,13 +71,19 @@ def _current(steps: Sequence[RailStep]) -> int:
     return past[-1] if past else 0
 
 
-def rail_row(step: RailStep, steps: Sequence[RailStep]) -> Content:
+def rail_row(step: RailStep, steps: Sequence[RailStep], stops: Collection[str] = ()) -> Content:
     """One phase of the list: mark, name, time and remark in columns; indented by what encloses it."""
     name = f"{'  ' * step.depth}{phase_label(step, steps)}"
     count = f"×{step.count}" if step.count > 1 else ""
     took = fmt.seconds(step.seconds) if step.seconds is not None else ""
-    text = f" {_MARKS[step.state]} {name:<34} {count:>5} {took:>11}  {step.state:<8} {step.detail}"
+    dot = "●" if step.phase.value in stops else " "
+    text = f"{dot}{_MARKS[step.state]} {name:<34} {count:>5} {took:>11}  {step.state:<8} {step.detail}"
     return Content.styled(text.rstrip(), _STYLES[step.state])
+
+
+def _stops_of(view: View | None) -> frozenset[str]:
+    rows = view.book.rows if view is not None and view.book is not None else ()
+    return frozenset(r.spec.target for r in rows if r.spec.kind is Kind.PHASE and r.spec.enabled)
 
 
 class RailPane(Pane, can_focus=True):
@@ -88,6 +101,7 @@ The phases of your training loop, in the order learned from it.
 - `⤼` skipped
 - `✗` failed: it raised
 - `×4` ran four times in this iteration (micro-batches)
+- `●` a breakpoint is on it: `b` sets one on the phase that is next, or deletes it
 - `( … )` inside the phase before it, such as a closure's phases inside step
 - `‹` `›` there is more in that direction: the left and right keys, or the wheel, move the line
 
@@ -113,6 +127,8 @@ The phases of your training loop, in the order learned from it.
         if stops[0] is not stops[1]:
             self.start = None
             self.refresh()
+        elif _stops_of(before) != _stops_of(after):
+            self.refresh()
 
     def action_move(self, columns: int) -> None:
         """Move the line by that many columns, no further than its ends."""
@@ -134,7 +150,7 @@ The phases of your training loop, in the order learned from it.
         if not steps:
             return Content.styled(" 7  the phases of the loop appear here as they run", DIM)
         if self.size.height > 2:
-            return Content("\n").join([rail_row(step, steps) for step in steps])
+            return Content("\n").join([rail_row(step, steps, self._stops) for step in steps])
         label = Content.styled(" 7 ", "reverse" if self.has_focus else DIM)
         line, middle = self._line()
         start = self._first_column(line, middle)
@@ -155,12 +171,18 @@ The phases of your training loop, in the order learned from it.
         recorded = self.view.looking_at if self.view is not None else None
         return recorded.stop.rail if recorded is not None else ()
 
+    @property
+    def _stops(self) -> frozenset[str]:
+        """The phases that an enabled breakpoint is on."""
+        return _stops_of(self.view)
+
     def _line(self) -> tuple[Content, int]:
         recorded = self.view.looking_at if self.view is not None else None
         at = recorded.stop.at if recorded is not None else None
-        line, middle = rail_line(self._steps, seconds=True, at=at)
+        stops = self._stops
+        line, middle = rail_line(self._steps, seconds=True, at=at, stops=stops)
         if line.cell_length > self._room:
-            line, middle = rail_line(self._steps, seconds=False, at=at)
+            line, middle = rail_line(self._steps, seconds=False, at=at, stops=stops)
         return line, middle
 
     def _first_column(self, line: Content, middle: int) -> int:

@@ -12,6 +12,7 @@ from textual.highlight import highlight
 from textual.widget import Widget
 
 from stepdbg.client.store import Recorded, View
+from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.messages import GetSource, Query
 from stepdbg.protocol.records import Frame, SourceText, StopRecord
 from stepdbg.ui.messages import FrameSelected
@@ -48,6 +49,8 @@ that raised), `▌` is the cursor. Below stands the call stack, innermost first;
 dimmed and say *(library)*. Moving the cursor in the stack (or `:up`, `:down`, `:frame 2`) selects that
 frame: its file is shown, and expressions run in it.
 
+`●` marks a line with a breakpoint (`○`: switched off); `b` sets one at the cursor, or deletes it.
+
 *changed on disk since the run began*: what you see is the file as it is now, not what runs.
 
 `/` jumps to the next line that contains the text, and once more to the one after it. `h` `l` left right
@@ -78,7 +81,7 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
 
     def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
         frame = self.frame if recorded.stop is self._stop else None
-        return (view.sources.get(frame.file) if frame is not None else None,)
+        return view.sources.get(frame.file) if frame is not None else None, view.book
 
     def show_stop(self, recorded: Recorded) -> str | None:
         stop = recorded.stop
@@ -103,11 +106,18 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         if source.text is None:
             self.text.show_text([], None)
             return f"{frame.file}: {source.note or 'its source cannot be read'}"
+        self.text.show_marks(self._breakpoints(frame.file))
         if self._shown != (frame.file, frame.line):
             self._shown = (frame.file, frame.line)
             self.text.show_text(self._lines, frame.line - 1)
             self.text.centre(frame.line - 1)
         return ""
+
+    def _breakpoints(self, file: str) -> dict[int, str]:
+        """The rows of that file with a breakpoint, and its sign."""
+        rows = self.view.book.rows if self.view is not None and self.view.book is not None else ()
+        here = [row.spec for row in rows if row.spec.kind is Kind.LINE and row.spec.target == file]
+        return {spec.line - 1: "●" if spec.enabled else "○" for spec in here}
 
     def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
         if self.view is None or stop.here is None or not 0 <= stop.here < len(stop.stack):

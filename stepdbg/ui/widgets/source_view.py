@@ -32,6 +32,14 @@ class SourceView(LineList[Content]):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.here: int | None = None
+        self.marked: dict[int, str] = {}
+        """Rows with a breakpoint: its sign."""
+
+    def show_marks(self, marked: dict[int, str]) -> None:
+        """Show these signs beside the numbers of these rows."""
+        if marked != self.marked:
+            self.marked = marked
+            self.redraw()
 
     def show_text(self, lines: list[Content], here: int | None) -> None:
         """Show `lines`, with row `here` marked as the one about to run."""
@@ -64,7 +72,7 @@ class SourceView(LineList[Content]):
             base, gutter = base.from_color(base.color, marked.bgcolor), marked
         mark = HERE if index == self.here else " "
         edge = CURSOR if index == self.cursor else " "
-        number = f"{edge}{mark} {index + 1:>{len(str(self.total))}}  "
+        number = f"{edge}{mark} {index + 1:>{len(str(self.total))}}{self.marked.get(index, ' ')} "
         content = self.rows.get(index, Content("…"))
         parse = self.app.stylesheet.parse_style
         on_base = base.from_color(None, base.bgcolor)
