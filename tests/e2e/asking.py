@@ -57,12 +57,18 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-def ask_everything(script: Script, folder: Path, steps: int = STEPS, settings: m.Settings | None = None) -> Asked:
-    """Run `script` with `steps` stops, ask every question at each, then let it run to its end."""
-    return asyncio.run(_run(script, folder, steps, settings or m.Settings()))
+def ask_everything(
+    script: Script,
+    folder: Path,
+    steps: int = STEPS,
+    settings: m.Settings | None = None,
+    action: m.Action = m.Action.NEXT,
+) -> Asked:
+    """Run `script` with `steps` stops, each left with `action`, ask every question at each, then let it run on."""
+    return asyncio.run(_run(script, folder, steps, settings or m.Settings(), action))
 
 
-async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -> Asked:
+async def _run(script: Script, folder: Path, steps: int, settings: m.Settings, action: m.Action) -> Asked:
     digest = folder / "asked.json"
     session = ProcessSession(
         Launch(
@@ -97,7 +103,7 @@ async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -
                 asked.stops.append(event.stop)
                 await _ask(session, event.stop, asked)
                 over = event.stop.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
-                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else m.Action.NEXT)
+                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else action)
             elif isinstance(event, Exited):
                 asked.result = Result(event.status, bytes(output), _read(digest))
     await session.close()

@@ -1,0 +1,64 @@
+"""Going into every phase of every script, down to operations, nodes and parameters, changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asking
+import pytest
+from asking import Asked, ask_everything
+from runs import bare
+from scripts_found import DEMOS, Script, all_scripts
+from test_gate import _comparable, marks_of
+
+from stepdbg.errors import RequestError
+from stepdbg.launch.process import ProcessSession
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import GetHeld, Grain, HeldTensors
+from stepdbg.protocol.records import StopRecord
+
+SAMPLE = {"two_nets", "checkpointing"}
+"""Run by `make test`; all the others are slow."""
+
+STOPS = 400
+"""Stops that are made inside phases; then the script runs free to its end."""
+
+
+def _parameters() -> list[object]:
+    result = []
+    for script in all_scripts():
+        marks = marks_of(script)
+        if script.name not in SAMPLE:
+            marks.append(pytest.mark.slow)
+        result.append(pytest.param(script, id=script.name, marks=marks))
+    return result
+
+
+async def _look(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
+    """What is there, and the first of it; everything else now and then."""
+    queries: list[m.Query] = [GetHeld(0)]
+    if stop.at is not None:
+        queries.append(m.GetValues(0, "@"))
+    if stop.number % 40 == 7:
+        queries += [m.GetGraph(0), m.GetParameters(0), m.GetMemory(0)]
+    for query in queries:
+        try:
+            answer = await session.request(query)
+        except RequestError as error:
+            asked.failures.append(f"stop {stop.number} {stop.at}: {error}")
+        else:
+            assert not isinstance(query, GetHeld) or isinstance(answer, HeldTensors)
+
+
+@pytest.mark.parametrize("script", _parameters())
+def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_ask", _look)
+    without = bare(script, tmp_path)
+    into = ask_everything(script, tmp_path, STOPS, action=m.Action.INTO)
+    assert into.result.status == without.status == script.status
+    assert into.result.digest == without.digest
+    assert _comparable(script, into.result) == _comparable(script, without)
+    assert into.warnings == []
+    assert set(into.failures) <= {"the script did not import torch"}
+    if script.path.parent == DEMOS:
+        assert {stop.at.grain for stop in into.stops if stop.at is not None} == set(Grain)
