@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import asking
 import pytest
 from asking import Asked, ask_everything
-from runs import bare
+from runs import Result, _read, bare, drive, environment, stepdbg
 from scripts_found import DEMOS, Script, all_scripts
+from terminal import Terminal
 from test_gate import _comparable, marks_of
 
 from stepdbg.errors import RequestError
@@ -61,4 +63,39 @@ def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, m
     assert into.warnings == []
     assert set(into.failures) <= {"the script did not import torch"}
     if script.path.parent == DEMOS:
-        assert {stop.at.grain for stop in into.stops if stop.at is not None} == set(Grain)
+        assert {stop.at.grain for stop in into.stops if stop.at is not None} >= {Grain.MODULE, Grain.OP, Grain.NODE}
+
+
+def test_keys_go_in_and_out_on_a_real_terminal(tmp_path: Path) -> None:
+    script = next(script for script in all_scripts() if script.name == "two_nets")
+    digest, output = tmp_path / "debugged.json", tmp_path / "output"
+    command = [*stepdbg(tmp_path, "--python", sys.executable, "--output", str(output)), *script.command]
+    terminal = Terminal(command, script.cwd, environment(tmp_path, digest), script.timeout)
+    try:
+        for key, shown in (
+            ("", "next: ▶ zero_grad SGD"),
+            ("n", "next: ▶ forward net"),
+            ("s", "inside forward net ▸ ▶ before net.0 Linear"),
+            ("s", "▶ before t "),
+            ("o", "✓ after net.0 Linear"),
+            ("o", "next: ▶ loss BCELoss"),
+            ("n", "next: ▶ backward loss"),
+            ("s", "▶ before BinaryCrossEntropyBackward0 of criterion"),
+            ("n", "✓ after BinaryCrossEntropyBackward0 of criterion"),
+            (":until net.0.weight\r", "▶ before AccumulateGrad of net.0.weight"),
+            ("n", "✓ after AccumulateGrad of net.0.weight"),
+            ("o", "next: ▶ step SGD"),
+            ("s", "✓ after net.0.weight"),
+        ):
+            if key.startswith(":"):
+                terminal.press(":")
+                terminal.wait_for(r"(?m)^ ?:$")
+                key = key[1:]
+            terminal.press(key)
+            terminal.wait(lambda text, shown=shown: shown in text, repr(shown))
+        drive(terminal, ())
+        terminal.press("q")
+        status = terminal.wait_end()
+    finally:
+        terminal.close()
+    assert Result(status, output.read_bytes(), _read(digest)) == bare(script, tmp_path)
