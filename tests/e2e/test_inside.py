@@ -61,7 +61,7 @@ def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, m
     assert into.result.digest == without.digest
     assert _comparable(script, into.result) == _comparable(script, without)
     assert into.warnings == []
-    assert set(into.failures) <= {"the script did not import torch"}
+    assert [failure for failure in into.failures if "the script did not import torch" not in failure] == []
     if script.path.parent == DEMOS:
         assert {stop.at.grain for stop in into.stops if stop.at is not None} >= {Grain.MODULE, Grain.OP, Grain.NODE}
 
