@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -62,13 +62,15 @@ def ask_everything(
     folder: Path,
     steps: int = STEPS,
     settings: m.Settings | None = None,
-    action: m.Action = m.Action.NEXT,
+    action: Callable[[StopRecord], m.Action] = lambda _: m.Action.NEXT,
 ) -> Asked:
-    """Run `script` with `steps` stops, each left with `action`, ask every question at each, then let it run on."""
+    """Run `script` with `steps` stops, each left as `action` says, ask every question at each, then let it run on."""
     return asyncio.run(_run(script, folder, steps, settings or m.Settings(), action))
 
 
-async def _run(script: Script, folder: Path, steps: int, settings: m.Settings, action: m.Action) -> Asked:
+async def _run(
+    script: Script, folder: Path, steps: int, settings: m.Settings, action: Callable[[StopRecord], m.Action]
+) -> Asked:
     digest = folder / "asked.json"
     session = ProcessSession(
         Launch(
@@ -103,7 +105,7 @@ async def _run(script: Script, folder: Path, steps: int, settings: m.Settings, a
                 asked.stops.append(event.stop)
                 await _ask(session, event.stop, asked)
                 over = event.stop.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
-                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else action)
+                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else action(event.stop))
             elif isinstance(event, Exited):
                 asked.result = Result(event.status, bytes(output), _read(digest))
     await session.close()

@@ -17,7 +17,7 @@ from stepdbg.errors import RequestError
 from stepdbg.launch.process import ProcessSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import GetHeld, Grain, HeldTensors
-from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.records import Phase, StopRecord
 
 SAMPLE = {"two_nets", "checkpointing"}
 """Run by `make test`; all the others are slow."""
@@ -56,14 +56,42 @@ async def _look(session: ProcessSession, stop: StopRecord, asked: Asked) -> None
 def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_ask", _look)
     without = bare(script, tmp_path)
-    into = ask_everything(script, tmp_path, STOPS, action=m.Action.INTO)
+    into = ask_everything(script, tmp_path, STOPS, action=lambda _: m.Action.INTO)
     assert into.result.status == without.status == script.status
     assert into.result.digest == without.digest
     assert _comparable(script, into.result) == _comparable(script, without)
     assert into.warnings == []
     assert [failure for failure in into.failures if "the script did not import torch" not in failure] == []
-    if script.path.parent == DEMOS:
-        assert {stop.at.grain for stop in into.stops if stop.at is not None} >= {Grain.MODULE, Grain.OP, Grain.NODE}
+
+
+def _demos() -> list[object]:
+    slow = pytest.mark.slow
+    return [
+        pytest.param(script, id=script.name, marks=[*marks_of(script), *([] if script.name == "tiny_gan" else [slow])])
+        for script in all_scripts()
+        if script.path.parent == DEMOS
+    ]
+
+
+def _through_backwards(stop: StopRecord) -> m.Action:
+    """From node to node in every backward; from phase to phase elsewhere."""
+    backward = stop.next is not None and stop.next.phase is Phase.BACKWARD
+    return m.Action.INTO if backward else m.Action.NEXT
+
+
+@pytest.mark.parametrize("script", _demos())
+def test_going_through_backwards_node_by_node_changes_nothing(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_ask", _look)
+    without = bare(script, tmp_path)
+    through = ask_everything(script, tmp_path, STOPS, action=_through_backwards)
+    assert (through.result.status, through.result.digest) == (without.status, without.digest)
+    assert _comparable(script, through.result) == _comparable(script, without)
+    assert through.warnings == through.failures == []
+    places = [stop.at for stop in through.stops if stop.at is not None]
+    assert {place.grain for place in places} == {Grain.NODE}
+    assert any(place.parameter for place in places)
 
 
 def test_keys_go_in_and_out_on_a_real_terminal(tmp_path: Path) -> None:
