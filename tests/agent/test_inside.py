@@ -407,17 +407,16 @@ def with_an_lbfgs_closure() -> Any:
 @pytest.mark.parametrize(
     "train",
     [
-        loop,
-        with_retain_graph,
-        lambda: with_checkpoint(True),
-        lambda: with_checkpoint(False),
-        with_custom_function,
-        with_double_backward,
-        with_hooks_of_its_own,
-        with_recurrence_and_attention,
-        with_an_lbfgs_closure,
+        pytest.param(loop, id="loop"),
+        pytest.param(lambda: with_checkpoint(True), id="reentrant"),
+        pytest.param(lambda: with_checkpoint(False), id="checkpoint"),
+        pytest.param(with_hooks_of_its_own, id="hooks"),
+        pytest.param(with_retain_graph, id="retain", marks=pytest.mark.slow),
+        pytest.param(with_custom_function, id="custom", marks=pytest.mark.slow),
+        pytest.param(with_double_backward, id="double", marks=pytest.mark.slow),
+        pytest.param(with_recurrence_and_attention, id="kinds", marks=pytest.mark.slow),
+        pytest.param(with_an_lbfgs_closure, id="closure", marks=pytest.mark.slow),
     ],
-    ids=["loop", "retain", "reentrant", "checkpoint", "custom", "double", "hooks", "kinds", "closure"],
 )
 def test_stepped_into_everywhere_the_run_is_the_bare_run(train: Callable[[], Any]) -> None:
     bare, run = both(train)
@@ -584,6 +583,7 @@ def test_until_a_line_of_the_models_own_forward() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_compiled_module_runs_as_one_and_says_so() -> None:
     class Holds(nn.Module):
         def __init__(self, inner: nn.Module) -> None:

@@ -77,6 +77,7 @@ async def test_every_pane_shows_where_inside_a_forward_it_is() -> None:
         assert values(driver).subject == driver.app.selected
 
 
+@pytest.mark.slow
 async def test_the_graph_follows_the_nodes_of_a_backward() -> None:
     async with running("two_nets", size=ROOMY) as driver:
         await to(driver, Phase.BACKWARD)
@@ -145,6 +146,7 @@ async def test_what_is_no_place_is_told_and_nothing_changes(line: str, problem: 
         assert len(driver.told(m.Resume)) == told
 
 
+@pytest.mark.slow
 async def test_the_held_tensors_are_gone_through_and_a_parameter_can_be_had_instead() -> None:
     async with running("two_nets", size=ROOMY) as driver:
         await to(driver, Phase.FORWARD)
@@ -166,6 +168,7 @@ async def test_the_held_tensors_are_gone_through_and_a_parameter_can_be_had_inst
         assert "after net.0 Linear" in driver.text(StatusLine)
 
 
+@pytest.mark.slow
 async def test_a_step_is_shown_parameter_by_parameter() -> None:
     async with running("two_nets", size=ROOMY) as driver:
         await to(driver, Phase.STEP)
