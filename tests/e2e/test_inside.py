@@ -19,21 +19,12 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import GetHeld, Grain, HeldTensors
 from stepdbg.protocol.records import Phase, StopRecord
 
-SAMPLE = {"two_nets"}
-"""Run by `make test`; all the others are slow."""
-
 STOPS = 400
 """Stops that are made inside phases; then the script runs free to its end."""
 
 
 def _parameters() -> list[object]:
-    result = []
-    for script in all_scripts():
-        marks = marks_of(script)
-        if script.name not in SAMPLE:
-            marks.append(pytest.mark.slow)
-        result.append(pytest.param(script, id=script.name, marks=marks))
-    return result
+    return [pytest.param(s, id=s.name, marks=[*marks_of(s), pytest.mark.slow]) for s in all_scripts()]
 
 
 async def _look(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
@@ -56,8 +47,7 @@ async def _look(session: ProcessSession, stop: StopRecord, asked: Asked) -> None
 def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_ask", _look)
     without = bare(script, tmp_path)
-    stops = STOPS // 4 if script.name in SAMPLE else STOPS
-    into = ask_everything(script, tmp_path, stops, action=lambda _: m.Action.INTO)
+    into = ask_everything(script, tmp_path, STOPS, action=lambda _: m.Action.INTO)
     assert into.result.status == without.status == script.status
     assert into.result.digest == without.digest
     assert _comparable(script, into.result) == _comparable(script, without)
