@@ -163,7 +163,7 @@ async def inside_keys(driver: Driver) -> None:
     await driver.until(lambda: pane.record is not None and pane.record.name == "@", "what is held is shown")
     await driver.step("n")
     await driver.press("at")
-    await driver.until(lambda: pane.look.expression == "@grad_in[0]", "the other gradient is shown")
+    await driver.until(lambda: pane.look.expression.startswith("@grad_"), "another gradient is shown")
     await focus(driver, "2")
     await driver.settled()
     stop = await driver.step("u")
