@@ -58,7 +58,7 @@ def describe(
         loss=watch.loss(),
         stack=described,
         here=here,
-        thread=threading.current_thread().name,
+        thread=_thread_name(),
         elapsed=elapsed,
         rate=loop.rate(),
         exception=cause.exception,
@@ -68,6 +68,12 @@ def describe(
         at=cause.at,
         why=cause.why,
     )
+
+
+def _thread_name() -> str:
+    # `current_thread()` would make an object for a thread of the engine's, and the script could see it.
+    thread = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+    return thread.name if thread is not None else "autograd engine"
 
 
 def _note(loop: Loop, reason: StopReason) -> str:

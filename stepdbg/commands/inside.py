@@ -36,7 +36,7 @@ INSIDE = (
         keys=("s",),
         aliases=("s", "into"),
         available=needs_next,
-        footer="into",
+        footer="in",
     ),
     Command(
         "out",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stepdbg.commands import parse
+from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.protocol.breakpoints import (
     WATCHES,
@@ -21,7 +22,6 @@ from stepdbg.protocol.breakpoints import (
     title,
 )
 from stepdbg.protocol.records import StopRecord
-from stepdbg.ui.exporting import Ask
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.panes.graph.pane import GraphPane
 from stepdbg.ui.panes.source import SourcePane

@@ -407,17 +407,16 @@ def with_an_lbfgs_closure() -> Any:
 @pytest.mark.parametrize(
     "train",
     [
-        loop,
-        with_retain_graph,
-        lambda: with_checkpoint(True),
-        lambda: with_checkpoint(False),
-        with_custom_function,
-        with_double_backward,
-        with_hooks_of_its_own,
-        with_recurrence_and_attention,
-        with_an_lbfgs_closure,
+        pytest.param(loop, id="loop"),
+        pytest.param(lambda: with_checkpoint(True), id="reentrant"),
+        pytest.param(lambda: with_checkpoint(False), id="checkpoint"),
+        pytest.param(with_hooks_of_its_own, id="hooks"),
+        pytest.param(with_retain_graph, id="retain", marks=pytest.mark.slow),
+        pytest.param(with_custom_function, id="custom", marks=pytest.mark.slow),
+        pytest.param(with_double_backward, id="double", marks=pytest.mark.slow),
+        pytest.param(with_recurrence_and_attention, id="kinds", marks=pytest.mark.slow),
+        pytest.param(with_an_lbfgs_closure, id="closure", marks=pytest.mark.slow),
     ],
-    ids=["loop", "retain", "reentrant", "checkpoint", "custom", "double", "hooks", "kinds", "closure"],
 )
 def test_stepped_into_everywhere_the_run_is_the_bare_run(train: Callable[[], Any]) -> None:
     bare, run = both(train)
@@ -532,3 +531,120 @@ def test_a_detach_inside_leaves_nothing_behind() -> None:
 
     run = stepped(loop, choose)
     assert run.result == loop()
+
+
+# ── beyond the plain loop ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_out_of_a_phase_of_a_closure_leaves_the_step_around_it() -> None:
+    async def choose(_session: ThreadSession, stop: StopRecord) -> m.Action:
+        return OUT if stop.inside and stop.at is None else NEXT
+
+    run = stepped(with_an_lbfgs_closure, choose)
+    assert run.run.path == ["step", ">zero_grad", "finished"]
+
+
+def test_a_step_with_a_closure_is_shown_by_parameters_as_well() -> None:
+    run = stepped(with_an_lbfgs_closure)
+    last = [stop for stop in run.run.stops if stop.at is not None and stop.at.grain is Grain.PARAMETER]
+    assert [stop.at.parameter for stop in last if stop.at] == [f"net.{name}" for name, _ in small().named_parameters()]
+    assert {tuple(r.phase for r in stop.inside) for stop in last} == {(Phase.STEP,)}
+
+
+def test_until_a_line_of_the_models_own_forward() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x)
+            return self.second(x)
+
+    def train() -> None:
+        net = Net()
+        for _ in range(3):
+            net(X).sum().backward()
+
+    line = Net.forward.__code__.co_firstlineno + 2
+
+    async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.number == 1:
+            session.resume(m.Action.UNTIL, await session.request(FindTarget(0, str(line))))
+            return None
+        return CONTINUE
+
+    run = stepped(train, choose)
+    stop = run.run.stops[1]
+    assert stop.at is not None
+    assert stop.here is not None
+    assert (stop.at.name, stop.stack[stop.here].line, stop.stack[stop.here].function[-7:]) == (
+        "net.second", line, "forward",
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_compiled_module_runs_as_one_and_says_so() -> None:
+    class Holds(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) + 1
+
+    def train() -> Any:
+        net = small()
+        compiled = torch.compile(net, backend="eager")
+        holds = Holds(compiled)
+        for _ in range(2):
+            holds(X).sum().backward()
+        compiled(X).sum().backward()
+        return bits(net)
+
+    bare, run = both(train)
+    assert run.result == bare
+    modules = [p for p in run.places if p.grain is Grain.MODULE]
+    assert short(modules) == ["+ holds.inner", "- holds.inner"] * 2
+    assert {p.detail for p in modules} == {"compiled: runs as one"}
+    assert any(s.note == "forward was not gone into: the module is compiled and runs as one" for s in run.run.stops)
+
+
+def test_a_thread_that_is_gone_into_is_not_disturbed_by_another() -> None:
+    def train() -> Any:
+        import threading
+
+        nets = [small(), small()]
+        barrier = threading.Barrier(2)
+
+        def work(net: nn.Module) -> None:
+            for _ in range(3):
+                barrier.wait()
+                net(X).square().sum().backward()
+
+        threads = [threading.Thread(target=work, args=(net,)) for net in nets]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [bits(net) for net in nets], modes()
+
+    bare, run = both(train)
+    assert run.result == bare
+    assert run.run.error is None
+
+
+def test_a_backward_that_cannot_be_gone_into_says_why() -> None:
+    def train() -> None:
+        net = small()
+
+        def inner(x: torch.Tensor) -> torch.Tensor:
+            torch.autograd.grad(net(x).sum(), x, create_graph=True)
+            return net(x).sum()
+
+        torch.func.grad(inner)(X)
+
+    run = stepped(train)
+    notes = [s.note for s in run.run.stops if s.note]
+    assert notes[:1] == ["backward was not gone into: this backward ran inside a torch.func transform"]
+    assert run.warned == []

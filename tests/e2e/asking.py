@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -58,12 +58,20 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-def ask_everything(script: Script, folder: Path, steps: int = STEPS, settings: m.Settings | None = None) -> Asked:
-    """Run `script` with `steps` stops, ask every question at each, then let it run to its end."""
-    return asyncio.run(_run(script, folder, steps, settings or m.Settings()))
+def ask_everything(
+    script: Script,
+    folder: Path,
+    steps: int = STEPS,
+    settings: m.Settings | None = None,
+    action: Callable[[StopRecord], m.Action] = lambda _: m.Action.NEXT,
+) -> Asked:
+    """Run `script` with `steps` stops, each left as `action` says, ask every question at each, then let it run on."""
+    return asyncio.run(_run(script, folder, steps, settings or m.Settings(), action))
 
 
-async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -> Asked:
+async def _run(
+    script: Script, folder: Path, steps: int, settings: m.Settings, action: Callable[[StopRecord], m.Action]
+) -> Asked:
     digest = folder / "asked.json"
     session = ProcessSession(
         Launch(
@@ -98,7 +106,7 @@ async def _run(script: Script, folder: Path, steps: int, settings: m.Settings) -
                 asked.stops.append(event.stop)
                 await _ask(session, event.stop, asked)
                 over = event.stop.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
-                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else m.Action.NEXT)
+                session.resume(m.Action.CONTINUE if over or len(asked.stops) >= steps else action(event.stop))
             elif isinstance(event, Exited):
                 asked.result = Result(event.status, bytes(output), _read(digest))
     await session.close()

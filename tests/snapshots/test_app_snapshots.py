@@ -67,6 +67,37 @@ def picture(
     return snap_compare(app, terminal_size=size, run_before=run_before)
 
 
+def into(phase: Phase, *keys: str) -> Reach:
+    """Steps to the first run of that phase and into it; then these keys, each to a stop of its own."""
+
+    async def reach(driver: Driver) -> None:
+        await before(phase)(driver)
+        for key in ("s", *keys):
+            await driver.step(key)
+
+    return reach
+
+
+INSIDE: dict[str, Reach] = {
+    "forward_after_a_module": into(Phase.FORWARD, "n"),
+    "backward_before_a_node": into(Phase.BACKWARD, "n", "n", "n", "n"),
+}
+
+
+@SIZES
+@pytest.mark.parametrize("place", INSIDE)
+def test_inside(snap_compare: Compare, place: str, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await INSIDE[place](driver)
+        if size == NARROW:  # one pane at a time: the one that shows what is held
+            await driver.press("3")
+            pane = driver.app.main.pane("3")
+            await driver.until(lambda: pane.has_focus_within, "the pane has the keys, which its look tells")
+            await driver.settled()
+
+    assert picture(snap_compare, reach, size)
+
+
 @SIZES
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_moment(snap_compare: Compare, moment: str, size: tuple[int, int]) -> None:

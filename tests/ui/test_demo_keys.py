@@ -19,6 +19,7 @@ from stepdbg.commands import COMMANDS, PANES, RESERVED_KEYS
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.chain import Way
 from stepdbg.protocol.graph import GraphView
+from stepdbg.protocol.inside import Grain
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp
 from stepdbg.ui.answers import AnswerBox
@@ -93,6 +94,7 @@ EVERY_KEY = {key for command in COMMANDS for key in command.keys}.union(*map(bou
 async def test_every_key(demo: str) -> None:
     async with running(demo, *DEMOS[demo], size=ROOMY) as driver:
         await run_keys(driver)
+        await inside_keys(driver)
         await skip_key(driver)
         await look_back_keys(driver)
         await pane_keys(driver)
@@ -152,6 +154,29 @@ async def run_keys(driver: Driver) -> None:
         stop = await driver.step("i")
         assert driver.told(m.Resume)[-1] == m.Resume(m.Action.ITERATION)
         assert (stop.reason, stop.iteration) == (StopReason.STEP, iteration + 1)
+
+
+async def inside_keys(driver: Driver) -> None:
+    """Into the next backward, from node to node, and out of it; then until the step, as the rail selects nothing."""
+    await driver.step_until(lambda stop: next_is(stop, Phase.BACKWARD), "before a backward")
+    stop = await driver.step("s")
+    assert (stop.inside[-1].phase, stop.next) == (Phase.BACKWARD, None)
+    assert stop.at is not None
+    assert (stop.at.grain, stop.at.when) == (Grain.NODE, "before")
+    await focus(driver, "3")
+    pane = driver.app.main.query_one(ValuesPane)
+    await driver.until(lambda: pane.record is not None and pane.record.name == "@", "what is held is shown")
+    await driver.step("n")
+    await driver.press("at")
+    await driver.until(lambda: pane.look.expression.startswith("@grad_"), "another gradient is shown")
+    await focus(driver, "2")
+    await driver.settled()
+    stop = await driver.step("u")
+    assert stop.at is not None
+    assert stop.at.parameter == driver.app.selected
+    stop = await driver.step("o")
+    assert stop.at is None
+    pane.show_parameter()
 
 
 async def skip_key(driver: Driver) -> None:

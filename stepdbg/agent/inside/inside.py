@@ -8,6 +8,7 @@ phase is left, however it is left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import get_ident
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from torch.nn import Module
 from stepdbg.agent import frames, naming
 from stepdbg.agent.inside import held, stepped
 from stepdbg.agent.inside.backward import Backward
-from stepdbg.agent.inside.forward import Call, Forward
+from stepdbg.agent.inside.forward import Call, Forward, runs_as_one
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.inside import Grain, Place, Target
 from stepdbg.protocol.records import Phase
@@ -51,6 +52,7 @@ class Inside:
         self._around: Sequence[Active] = ()
         self._frame: FrameType | None = None
         """Where the phase was called, for the user's names; held only while the phase runs."""
+        self._thread = 0
         self._waits: frozenset[Grain] = frozenset()
         self._told: frozenset[Grain] = frozenset()
         self._names: tuple[dict[int, tuple[str, str]], dict[int, str]] | None = None
@@ -94,7 +96,9 @@ class Inside:
                 stack = [frame for frame, _ in frames.of_call(self._frame)]
                 names = naming.collect(stack, roots, control.known_optimizers() if control is not None else [])
             paths = dict(names.paths)
-            paths.update({wrapper: paths[inner] for wrapper, inner in names.wrapped.items() if inner in paths})
+            for wrapper, inner in names.wrapped.items():
+                if inner in paths:
+                    paths.setdefault(wrapper, paths[inner])
             self._names = paths, {id(named.tensor): named.name for named in names.parameters}
         return self._names
 
@@ -123,16 +127,19 @@ class Inside:
         if grains is None or active.skipped or not self._tracker.armed or self._tracker.free:
             return
         if self._active is not None:
-            self._take_out()  # a Ctrl-C came between what was put in and its phase
+            if self._thread != get_ident():
+                return  # one phase at a time: another thread's is gone into
+            self._take_out()  # a STEP around this one, or a Ctrl-C came between what was put in and its phase
         self._look_up(control, grains)
         if not (control.going.level > 0 or self._waits) or control.capturing():
             return
         self._active, self._around, self._frame, self._names = active, self._tracker.local.stack, frame, None
+        self._thread = get_ident()
         active.inside = True
         args, kwargs = call
         try:
             if active.phase in (Phase.FORWARD, Phase.LOSS):
-                self.forward = Forward(self, subject)
+                self._open(control, active, subject)
             elif active.phase is Phase.BACKWARD:
                 self._hook(control, args, kwargs)
             elif active.phase is Phase.CLIP:
@@ -148,6 +155,12 @@ class Inside:
         self._told = frozenset(grain for grain in grains if control.breakpoints.wants(grain))
         self._waits = self._told | control.going.grains().intersection(grains)
 
+    def _open(self, control: Control, active: Active, subject: Any) -> None:
+        if not runs_as_one(subject):
+            self.forward = Forward(self, subject)
+        elif control.going.level > 0:
+            control.going.remark = f"{active.phase.value} was not gone into: the module is compiled and runs as one"
+
     def _hook(self, control: Control, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self._backward = Backward(self)
         with quiet():
@@ -158,6 +171,10 @@ class Inside:
     def ran(self, active: Active, result: Any, frame: FrameType) -> None:
         """The phase has returned: what is shown of it after the fact. Raises only what a stop raises."""
         control = self._tracker.control
+        if control is not None and self._active is None and active.phase is Phase.STEP:  # phases of a closure ran in it
+            self._look_up(control, _GRAINS[active.phase])
+            self._active, self._around, self._frame, self._names = active, self._tracker.local.stack, frame, None
+            self._thread = get_ident()
         if control is None or self._active is not active:
             return
         try:
@@ -220,6 +237,8 @@ class Inside:
         """
         control, active = self._tracker.control, self._active
         if control is None or active is None or not self._tracker.armed or control.capturing():
+            return
+        if self._tracker.recording() is not None:
             return
         going, why = control.going, None
         due = (steps or going.target is not None) and going.at_place(place, frame)
