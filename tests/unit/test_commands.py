@@ -46,6 +46,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
             "place": "max",
             "name value": "lr 0.1",
             "a [b]": "-1",
+            "estimate": "batch 2x",
         }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):

@@ -123,10 +123,7 @@ class LeaksScreen(ModalScreen[None]):
             return
         styled = leaks.styled(report, width)
         self.text.update(Content("\n").join(Content.styled(text, STYLES.get(role, "")) for role, text in styled))
-        box.border_subtitle = (
-            f"stop {report.stop:,} · iteration {report.iteration:,} · {report.tensors:,} tensors alive"
-            f" · {report.seconds:.2f} s"
-        )
+        box.border_subtitle = f"stop {report.stop:,} · iteration {report.iteration:,}"
         self.scroll.styles.max_height = max(self.size.height - 5, 4)
 
     @staticmethod
