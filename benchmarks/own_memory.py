@@ -3,8 +3,8 @@
     python benchmarks/own_memory.py [PAIRS]
 
 The same script bare and under the real app (160×50, without a terminal), in turn, each in a process of its own; the
-script writes its own resident bytes at the end of its loop. A figure is the difference of a pair, held against 1 % of the
-model's bytes (its parameters) plus 40 MB. Copies of the values of earlier stops are the user's own wish
+script writes its own resident bytes at the end of its loop. A figure is the difference of a pair, held against 1 % of
+the model's bytes (its parameters) plus 40 MB. Copies of the values of earlier stops are the user's own wish
 (`--previous-values`, 256 MiB at most unless told otherwise): they are switched off in `without copies`, and what they
 take is shown apart. Every eighth stop also asks for leaks and an estimate.
 """
