@@ -111,7 +111,7 @@ MEMORY = (
         "Estimate memory: what-if zero_grad, optimizer adamw, batch 2x, checkpoint net.h.",
         lambda host, argument: host.leaks.what_if(read_what_if(argument)),
         aliases=("whatif",),
-        argument=Argument("what", f"as in {FORM}", check=read_what_if, suggest_in=suggest),
+        argument=Argument("estimate", f"as in {FORM}", check=read_what_if, suggest_in=suggest),
         available=needs_live,
     ),
 )

@@ -73,7 +73,7 @@ def summary(report: LeakReport) -> str:
 def watched(report: LeakReport) -> str:
     """Since when live tensors are counted, and how many there were."""
     if not report.since:
-        return "Live tensors are not watched."
+        return f"Live tensors ({report.tensors:,} now) are not watched."
     left = STEADY + 1 - report.samples
     text = f"Watched since iteration {report.since:,}"
     if left > 0:
@@ -81,7 +81,7 @@ def watched(report: LeakReport) -> str:
         text += f": what grows without a graph, or is retained, is told after {more}."
     elif report.counts:
         counts = ", ".join(f"{count:,}" for _, count in report.counts[-8:])
-        text += f"; tensors alive at the start of the last iterations: {counts}."
+        text += f"; tensors alive at the start of the last iterations: {counts}; now {report.tensors:,}."
     free = "A free run is watched too." if report.free else ""
     return " ".join(part for part in (text, free) if part)
 

@@ -349,14 +349,14 @@ def test_a_switched_off_watch_forgets() -> None:
     assert (found[-2].since, found[-2].samples, found[-2].counts) == (0, 0, ())
 
 
-HEALTHY = [
-    ("two_nets", (), 200),
+HEALTHY = [  # two_nets and no_zero_grad are over after 40 and 60 iterations
+    ("two_nets", (), 40),
     ("tiny_gan", (), 200),
-    ("lstm_forecast", (), 200),
+    ("lstm_forecast", ("--epochs", "201"), 200),
     ("char_gpt", ("--steps", "201"), 200),
     ("digits_cnn", ("--epochs", "8"), 200),
     ("leaky", ("--bug", "none", "--iterations", "201"), 200),
-    ("no_zero_grad", (), 60),
+    ("no_zero_grad", (), 59),
 ]
 
 
@@ -397,8 +397,10 @@ def test_nothing_is_found_in_a_healthy_demo(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("name", "arguments", "iterations"), HEALTHY, ids=[name for name, _, _ in HEALTHY])
-def test_nothing_is_found_over_200_iterations(name: str, arguments: tuple[str, ...], iterations: int) -> None:
+def test_nothing_is_found_over_200_iterations(
+    name: str, arguments: tuple[str, ...], iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.agent.conftest.SECONDS", 500.0)
     last, found = demo_findings(name, arguments, iterations)
-    print(name, last)
-    assert last >= min(iterations, 40)
+    assert last >= iterations
     assert found == []

@@ -11,12 +11,15 @@ from pictures import RAISES, SIZES, TWO_NETS, Compare, still
 from real_runs import NARROW, WIDE, Driver, Run, ToldSession, brisk_pilot, running
 from textual.pilot import Pilot
 
+from stepdbg.protocol.leaks import GetLeaks, Leak, LeakKind, LeakReport
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.prompt import PromptBar
+from stepdbg.ui.screens.leaks import LeaksScreen
 from stepdbg.ui.screens.memory import MemoryScreen
+from stepdbg.ui.screens.whatif import WhatIfScreen
 
 Reach = Callable[[Driver], Awaitable[object]]
 
@@ -202,5 +205,50 @@ def test_memory(snap_compare: Compare, shows: str, size: tuple[int, int]) -> Non
         screen = driver.app.screen
         if isinstance(screen, MemoryScreen):
             await driver.until(lambda: screen.table.total > 0, "the table is there")
+
+    assert picture(snap_compare, reach, size)
+
+
+def _found(stop: int) -> LeakReport:
+    """As `GetLeaks` is answered in a process of the script's own: here the tensors of other tests are alive as well."""
+    leaks = (
+        Leak(
+            LeakKind.GRAPH, "total_loss", "one number", "/home/me/train.py", 31, "total_loss += loss",
+            first=1, last=12, iterations=12, nodes=133, nbytes=4, saved=100_352, growing=True,
+        ),
+        Leak(
+            LeakKind.LIST, "self.history['out']", "list of 12", "/home/me/trainer.py", 48,
+            "self.history['out'].append(output)", count=12, first=1, last=12, iterations=12, nodes=72, nbytes=3072,
+            saved=0, growing=True,
+        ),
+        Leak(
+            LeakKind.TENSORS, "recent", "deque of 8", "/home/me/trainer.py", 52, "recent.append(output.detach())",
+            count=8, first=5, last=12, iterations=8, nbytes=2048, note="it holds 8 at most",
+        ),
+    )  # fmt: skip
+    return LeakReport(stop, 13, leaks, since=6, samples=7, tensors=61, counts=((11, 58), (12, 59), (13, 61)))
+
+
+@SIZES
+def test_leaks(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        async def answer(_query: object, _progress: object = None) -> LeakReport:
+            return _found(driver.stop.number)
+
+        driver.app.push_screen(LeaksScreen(answer, GetLeaks(0)))
+        await driver.until(lambda: isinstance(driver.app.screen, LeaksScreen), "the screen is there")
+        await driver.settled()
+
+    assert picture(snap_compare, reach, size)
+
+
+@SIZES
+def test_what_if(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def reach(driver: Driver) -> None:
+        await before(Phase.BACKWARD)(driver)
+        await driver.press("colon")
+        driver.app.main.prompt.input.value = "what-if optimizer adamw amsgrad"
+        await driver.press("enter")
+        await driver.until(lambda: isinstance(driver.app.screen, WhatIfScreen), "the estimate is there")
 
     assert picture(snap_compare, reach, size)

@@ -52,6 +52,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
             "a [b]": "-1",
             "count": "2",
             "topic": "memory",
+            "estimate": "batch 2x",
         }
         argument = samples.get(command.argument.name) or (*command.argument.choices, "x")[0]
     for word in (command.name, *command.aliases):

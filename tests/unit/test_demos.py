@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 DEMOS = Path(__file__).parents[2] / "demo_models"
-NAMES = ("char_gpt", "digits_cnn", "lstm_forecast", "no_zero_grad", "tiny_gan", "two_nets")
+NAMES = ("char_gpt", "digits_cnn", "leaky", "lstm_forecast", "no_zero_grad", "tiny_gan", "two_nets")
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
@@ -61,6 +61,13 @@ def test_no_zero_grad_misbehaves(tmp_path: Path) -> None:
     losses, norms = numbers(text, "loss"), numbers(text, "gradient norm")
     assert losses[-1] > 1000 * losses[0]
     assert max(norms[5:]) > 10 * norms[0]
+
+
+@pytest.mark.parametrize("bug", ["total", "list", "retain", "cache", "none"])
+def test_leaky_learns_all_the_same(tmp_path: Path, bug: str) -> None:
+    losses = numbers(run("leaky", tmp_path, "--bug", bug), "mean loss")
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == 4
 
 
 def test_digits_are_learned(tmp_path: Path) -> None:

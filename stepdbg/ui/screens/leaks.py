@@ -53,8 +53,6 @@ class LeaksScreen(ModalScreen[None]):
         Binding("L,r", "again", "Look again", show=False),
         Binding("w", "watch", "Watch free runs", show=False),
         Binding("y", "copy", "Copy", show=False),
-        Binding("down,j,pagedown", "scroll_text(1)", "Scroll down", show=False),
-        Binding("up,k,pageup", "scroll_text(-1)", "Scroll up", show=False),
         Binding("n,space", "app.command('next')", "Next phase", show=False),
         Binding("i", "app.command('iteration')", "Next iteration", show=False),
     ]
@@ -69,7 +67,7 @@ class LeaksScreen(ModalScreen[None]):
         self._why = ""
         """Why there is nothing to show."""
         self.text = Static("", id="leaks-text")
-        self.scroll = VerticalScroll(self.text, can_focus=False)
+        self.scroll = VerticalScroll(self.text)
 
     def compose(self) -> ComposeResult:
         """The text, and the keys."""
@@ -79,7 +77,8 @@ class LeaksScreen(ModalScreen[None]):
             yield Static(self._keys(), classes="keys")
 
     def on_mount(self) -> None:
-        """Follow the app's view."""
+        """Follow the app's view; the text has the keys, to be scrolled."""
+        self.scroll.focus()
         self.watch(self.app, "view", self._follow)
 
     def on_resize(self) -> None:
@@ -123,15 +122,12 @@ class LeaksScreen(ModalScreen[None]):
             return
         styled = leaks.styled(report, width)
         self.text.update(Content("\n").join(Content.styled(text, STYLES.get(role, "")) for role, text in styled))
-        box.border_subtitle = (
-            f"stop {report.stop:,} · iteration {report.iteration:,} · {report.tensors:,} tensors alive"
-            f" · {report.seconds:.2f} s"
-        )
+        box.border_subtitle = f"stop {report.stop:,} · iteration {report.iteration:,}"
         self.scroll.styles.max_height = max(self.size.height - 5, 4)
 
     @staticmethod
     def _keys() -> Content:
-        pairs = [("n", "next"), ("i", "iteration"), ("w", "watch free runs"), ("L", "look again"), ("y", "copy")]
+        pairs = [("n", "next"), ("i", "iteration"), ("w", "free runs"), ("L", "look again"), ("y", "copy")]
         pairs.append(("escape", "closes"))
         parts = [Content.assemble((key, "bold $footer-key-foreground"), f" {word}") for key, word in pairs]
         return Content("  ").join(parts)
@@ -146,10 +142,6 @@ class LeaksScreen(ModalScreen[None]):
         """Watch free runs too, or no longer."""
         self._query = replace(self._query, free=not (self.report is not None and self.report.free))
         self._look()
-
-    def action_scroll_text(self, direction: int) -> None:
-        """By some lines."""
-        self.scroll.scroll_relative(y=3 * direction, animate=False)
 
     def action_copy(self) -> None:
         """As text into the clipboard."""

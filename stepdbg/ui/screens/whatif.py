@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -29,6 +29,7 @@ class WhatIfScreen(ModalScreen[None]):
         border: round $border; background: $surface; border-title-color: $foreground; border-title-style: bold;
         border-subtitle-color: $warning;
     }
+    WhatIfScreen VerticalScroll { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
     WhatIfScreen #what-if-text { height: auto; padding: 1 2; }
     WhatIfScreen .keys { height: 1; text-align: center; background: $panel; color: $text-muted; }
     """
@@ -47,11 +48,13 @@ class WhatIfScreen(ModalScreen[None]):
         with Vertical() as box:
             box.border_title = Content(f"What if: {self.estimate.title}").markup
             box.border_subtitle = "an estimate"
-            yield self.text
+            with VerticalScroll():
+                yield self.text
             yield Static("y copies   escape closes", classes="keys")
 
     def on_mount(self) -> None:
-        """Lay it out once its width is known."""
+        """Lay it out once its width is known; the text has the keys, to be scrolled."""
+        self.query_one(VerticalScroll).focus()
         self.call_after_refresh(self._paint)
 
     def on_resize(self) -> None:
