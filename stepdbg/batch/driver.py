@@ -13,6 +13,7 @@ from typing import Any
 from stepdbg.batch.host import BatchHost
 from stepdbg.batch.output import WIDTH
 from stepdbg.batch.output import Output as Writer
+from stepdbg.batch.parts import Breakpoints, Inside, Leaks, MemoryView
 from stepdbg.batch.session import BatchSession
 from stepdbg.client import store
 from stepdbg.client.session import ConnectionLost, Exited, Output
@@ -24,6 +25,7 @@ from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.launch.process import LAST_STOPS, Launch
 from stepdbg.plain import words as plain_words
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.words import Evaluate, Evaluated
 
 FAILED = 3
@@ -62,6 +64,8 @@ class _Batch:
         self._told_stop = 0
         self._interrupted = 0
         self._host: Any = BatchHost(self)
+        self._host.breakpoints = self._breakpoints = Breakpoints(self)
+        self._host.inside, self._host.leaks, self._host.memory = Inside(self), Leaks(self), MemoryView(self)
 
     async def run(self) -> int:
         """See `run_batch`."""
@@ -102,6 +106,8 @@ class _Batch:
                 self._writer.output(event.data)
             elif isinstance(event, m.Warned):
                 self._writer.warning(event.text)
+            elif isinstance(event, m.Logged):
+                self._writer.log(event)
             if isinstance(event, m.Stopped):
                 self.frame = None
             if not isinstance(event, ConnectionLost):
@@ -120,6 +126,7 @@ class _Batch:
             stop = self.view.history[-1].stop
             self._told_stop = stop.number
             self._writer.stop(stop)
+            self._lines.extendleft(reversed(self._breakpoints.on_hit(stop)))
             if self.numbered:
                 told = await self.displays()
                 if told is not None:
@@ -172,9 +179,9 @@ class _Batch:
         """To be awaited before the next command."""
         self._todo.append(work)
 
-    def resume(self, action: m.Action) -> None:
+    def resume(self, action: m.Action, target: Target | None = None) -> None:
         """Let the script go on; the next command waits for the stop after it."""
-        self.session.resume(action)
+        self.session.resume(action, target)
 
     def leave(self, *, detach: bool) -> None:
         """No more commands."""

@@ -24,6 +24,7 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import GraphView, Lens
+from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import SIDES, StopRecord
 from stepdbg.protocol.slices import SliceError, read_index
 from stepdbg.protocol.words import Evaluate, Evaluated
@@ -45,8 +46,8 @@ class Driver(Protocol):
     def later(self, work: Coroutine[Any, Any, Told | None]) -> None:
         """To be awaited before the next command; what it returns is told."""
 
-    def resume(self, action: m.Action) -> None:
-        """Let the script go on."""
+    def resume(self, action: m.Action, target: Target | None = None) -> None:
+        """Let the script go on; UNTIL: to `target`."""
 
     def leave(self, *, detach: bool) -> None:
         """No more commands: end the script, or let it run on bare."""
@@ -325,6 +326,11 @@ class BatchHost:
         self.step = self.chains = self.compare = self.plots = Steps(driver)
         self.edits = Edits(driver)
         self.words = Words(driver)
+        self.breakpoints: Part | None = None
+        self.inside: Part | None = None
+        self.leaks: Part | None = None
+        self.memory: Part | None = None
+        """These four are put in by the driver (`batch.parts`)."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -14,6 +14,7 @@ from stepdbg.commands.info import Told
 from stepdbg.launch.summary import how_it_ended
 from stepdbg.plain import stop as plain_stop
 from stepdbg.protocol import codec
+from stepdbg.protocol.messages import Logged
 from stepdbg.protocol.records import StopRecord
 
 MARK = "(stepdbg) "
@@ -67,6 +68,10 @@ class Output(ABC):
         """Something that the user should know."""
 
     @abstractmethod
+    def log(self, logged: Logged) -> None:
+        """What a logpoint wrote down while the script ran."""
+
+    @abstractmethod
     def output(self, data: bytes) -> None:
         """The script wrote to its standard output."""
 
@@ -101,6 +106,9 @@ class Text(Output):
 
     def warning(self, text: str) -> None:
         self._lines([f"warning: {text}"])
+
+    def log(self, logged: Logged) -> None:
+        self._lines([f"log {logged.number}, iteration {logged.iteration}: {logged.text}"])
 
     def output(self, data: bytes) -> None:
         pass  # it goes to our own standard output by itself
@@ -138,6 +146,9 @@ class Json(Output):
 
     def warning(self, text: str) -> None:
         self._record("warning", text=text)
+
+    def log(self, logged: Logged) -> None:
+        self._record("log", number=logged.number, iteration=logged.iteration, text=logged.text)
 
     def output(self, data: bytes) -> None:
         if text := self._decoder.decode(data):

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stepdbg.client.store import View
-from stepdbg.plain import compare, graph, memory, parameters, step, stop, words
+from stepdbg.plain import breakpoints, compare, graph, inside, leaks, memory, parameters, step, stop, words
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import GetBreakpoints
 from stepdbg.protocol.graph import Lens
+from stepdbg.protocol.inside import GetHeld
+from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import StopRecord
 from stepdbg.protocol.words import GetVariables
@@ -106,6 +109,21 @@ async def _edits(_ask: Ask, context: Context) -> Told:
     return Told(compare.edits(context.view.edits), list(context.view.edits))
 
 
+async def _breakpoints(ask: Ask, context: Context) -> Told:
+    book = await ask(GetBreakpoints(0))
+    return Told(breakpoints.lines(book, context.width), book)
+
+
+async def _leaks(ask: Ask, context: Context) -> Told:
+    report = await ask(GetLeaks(0))
+    return Told(leaks.lines(report, context.width), report)
+
+
+async def _inside(ask: Ask, context: Context) -> Told:
+    found = await ask(GetHeld(0))
+    return Told([*inside.lines(context.stop, context.width), *inside.held(found)], found)
+
+
 async def source(ask: Ask, context: Context) -> Told:
     """The lines around the one that the selected frame stands at."""
     here = context.stop.here if context.frame is None else context.frame
@@ -126,6 +144,9 @@ TOPICS: dict[str, Topic] = {
     "locals": Topic("the variables of the selected frame", _locals),
     "lr": Topic("learning rates", _rates, ("optimizers",)),
     "trends": Topic("what optimizer steps did", _trends, ("plot",)),
+    "breakpoints": Topic("breakpoints and watches", _breakpoints, ("watchpoints", "break")),
+    "leaks": Topic("what keeps tensors of earlier iterations alive", _leaks),
+    "inside": Topic("the place inside a phase, and what is held there", _inside),
     "edits": Topic("what was set by hand", _edits),
 }
 """In the order in which the help names them. Another feature adds its topic here."""

@@ -1,0 +1,114 @@
+"""More of what commands can have done in a batch: breakpoints, places inside phases, and memory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from stepdbg.batch.host import Part, only_on_screen
+from stepdbg.commands.info import Told
+from stepdbg.errors import UsageError
+from stepdbg.plain import breakpoints as plain_breakpoints
+from stepdbg.plain import leaks as plain_leaks
+from stepdbg.plain import whatif as plain_whatif
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import (
+    WATCHES,
+    Book,
+    DeleteBreakpoint,
+    EditBreakpoint,
+    GetBreakpoints,
+    SetBreakpoint,
+    title,
+)
+from stepdbg.protocol.inside import FindTarget
+from stepdbg.protocol.leaks import GetLeaks
+from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.whatif import GetWhatIf
+
+_HIT = re.compile(r"(?:^|; )(?:breakpoint|watch) (\d+):")
+
+
+class Breakpoints(Part):
+    """As `BreakpointHost`. Those that the screen has saved for the script are not set: a batch says all it does."""
+
+    book = Book()
+    """As told last."""
+
+    def do(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint) -> None:
+        self.driver.later(self._do(query))
+
+    async def _do(self, query: Any) -> Told:
+        self.book = await self.driver.ask(query)
+        return Told([self.book.message] if self.book.message else [], self.book)
+
+    def toggle(self) -> None:
+        raise UsageError("break: nothing is selected in a batch: break backward, break net.2, break 12 if loss > 2")
+
+    def unwatch(self, what: str) -> None:
+        self.driver.later(self._unwatch(what))
+
+    async def _unwatch(self, what: str) -> Told:
+        watches = [row for row in self.book.rows if row.spec.kind in WATCHES]
+        names = {str(row.number): row for row in watches}
+        names |= {title(row.spec).removeprefix("watch "): row for row in watches}
+        chosen = watches if what == "all" else [names[what]] if what in names else []
+        if not chosen:
+            known = ", ".join(title(row.spec).removeprefix("watch ") for row in watches) or "nothing"
+            raise UsageError(f"unwatch: {what} is not watched: {known} is")
+        said = []
+        for row in chosen:
+            self.book = await self.driver.ask(DeleteBreakpoint(0, row.number))
+            said.append(self.book.message)
+        return Told(said, self.book)
+
+    def show(self) -> None:
+        self.tell(GetBreakpoints(0), lambda book: plain_breakpoints.lines(book, self.driver.width))
+
+    def file(self) -> str:
+        """The file that the script is held in."""
+        history = self.driver.view.history
+        stop = history[-1].stop if history else None
+        return stop.stack[stop.here].file if stop is not None and stop.here is not None else ""
+
+    def on_hit(self, stop: StopRecord) -> list[str]:
+        """The commands that are to run at this stop."""
+        numbers = {int(number) for number in _HIT.findall(stop.why)}
+        return [line for row in self.book.rows if row.number in numbers for line in row.spec.commands]
+
+
+class Inside(Part):
+    """As `InsideHost`."""
+
+    def until(self, place: str) -> None:
+        if not place.strip():
+            raise UsageError("until what? until step, until net.2, until train.py:12")
+        self.driver.later(self._until(place))
+
+    async def _until(self, place: str) -> None:
+        target = await self.driver.ask(FindTarget(0, place))
+        self.driver.resume(m.Action.UNTIL, target)
+
+    def next_held(self) -> None:
+        only_on_screen("going through what is held (show @input[0] names one)")
+
+
+class Leaks(Part):
+    """As `LeakHost`."""
+
+    def show(self, what: str) -> None:
+        if what == "off":
+            self.tell(GetLeaks(0, off=True), lambda _: ["live tensors are not watched any more"])
+            return
+        free = {"watch": True, "unwatch": False}.get(what)
+        self.tell(GetLeaks(0, free=free), lambda found: plain_leaks.lines(found, self.driver.width))
+
+    def what_if(self, query: GetWhatIf) -> None:
+        self.tell(query, lambda one: plain_whatif.lines(one, self.driver.width))
+
+
+class MemoryView(Part):
+    """As `MemoryHost`."""
+
+    def show(self) -> None:
+        only_on_screen("memory-view (info memory tells the same)")
