@@ -147,7 +147,6 @@ WORDS = (
         "Words",
         "Tell where the last error of an expression came from.",
         lambda host, _argument: host.words.show_traceback(),
-        aliases=("tb",),
     ),
     Command(
         "display",

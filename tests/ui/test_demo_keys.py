@@ -35,6 +35,7 @@ from stepdbg.ui.panes.values import ValuesBody, ValuesPane
 from stepdbg.ui.panes.values.look import CHOICES, DISPLAYS, Origin
 from stepdbg.ui.plots.look import cursor_iteration, extent, positions, window
 from stepdbg.ui.plots.screen import PlotScreen
+from stepdbg.ui.screens.breakpoints import BreakpointsScreen
 from stepdbg.ui.screens.chain import ChainScreen
 from stepdbg.ui.screens.explain import ExplainScreen
 from stepdbg.ui.screens.help import HelpScreen
@@ -109,6 +110,7 @@ async def test_every_key(demo: str) -> None:
         await words_key(driver)
         await plot_keys(driver)
         await chain_keys(driver)
+        await breakpoint_keys(driver)
         await tab_keys(driver)
         await pause_keys(driver)
         await end_keys(driver)
@@ -617,6 +619,17 @@ async def plot_keys(driver: Driver) -> None:
     assert window(screen.look, screen.plots) == (first, last)
     await driver.press("escape")
     await driver.until(lambda: driver.app.screen is driver.app.main, "the plots are closed")
+
+
+async def breakpoint_keys(driver: Driver) -> None:
+    await driver.press("2", "b")
+    await driver.until(lambda: driver.view.book is not None and driver.view.book.rows, "it is set")
+    await driver.press("B")
+    await driver.until(lambda: isinstance(driver.app.screen, BreakpointsScreen), "the list is open")
+    await driver.press("d")
+    await driver.until(lambda: not driver.view.book.rows, "it is deleted")
+    await driver.press("escape")
+    await driver.until(lambda: driver.app.screen is driver.app.main, "the list is closed")
 
 
 async def chain_keys(driver: Driver) -> None:

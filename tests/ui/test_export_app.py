@@ -283,11 +283,11 @@ async def test_what_is_watched_is_switched_and_told() -> None:
         await says(driver, "watch gradients", "watched: gradients")
         assert replace(await told(m.SetWatching, 2), id=0) == m.SetWatching(0, gradients=True)
         await driver.until(lambda: driver.view.watching and driver.view.watching.gradients, "the panes know it")
-        await says(driver, "watch st", "the lines that make nodes")
+        await says(driver, "watch stacks", "the lines that make nodes")
         assert replace(await told(m.SetWatching, 3), id=0) == m.SetWatching(0, stacks=True)
         await says(driver, "unwatch grads", "nothing is watched")
         assert replace(await told(m.SetWatching, 4), id=0) == m.SetWatching(0, gradients=False)
-        await says(driver, "unwatch s", "nothing is watched")
+        await says(driver, "unwatch stacks", "nothing is watched")
         assert replace(await told(m.SetWatching, 5), id=0) == m.SetWatching(0, stacks=False)
 
 

@@ -112,8 +112,8 @@ async def test_long_answers_have_a_screen_and_files_of_commands_wait_for_stops(t
         await driver.until(lambda: "p loss.item() > 0\nTrue" in shown(driver), "the last command's answer")
         assert driver.stop.number == 4
         await enter(driver, "source no-such-file")
-        await enter(driver, "info memory")
-        await driver.until(lambda: "optimizer state" in shown(driver), "topic")
+        await enter(driver, "info lr")
+        await driver.until(lambda: "optimiser" in shown(driver), "topic")
         assert not [query for query in driver.told(GetValues) if "loss.item" in query.name]
         await enter(driver, "help print")
         assert "print EXPRESSION" in shown(driver)

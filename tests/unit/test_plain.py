@@ -10,11 +10,11 @@ from stepdbg.protocol.compare import DiffPage, DiffRow
 from stepdbg.protocol.edits import Edit
 from stepdbg.protocol.graph import Watching
 from stepdbg.protocol.inside import Grain, Place
+from stepdbg.protocol.memory import MemoryRecord
 from stepdbg.protocol.records import (
     ExceptionInfo,
     Frame,
     LossValue,
-    MemoryRecord,
     ParameterPage,
     ParameterRow,
     Phase,
@@ -105,7 +105,7 @@ def test_parameters_memory_and_graph() -> None:
     ]
     assert lines[2].split()[3] == "inf"
     assert lines[-1] == "2 parameters"
-    assert memory.lines(MemoryRecord(1, 2048, 0, 0, 0, 0, None, 0))[1].split() == ["parameters", "2.0", "KiB"]
+    assert memory.lines(MemoryRecord(1, 2048, 0, 0, 0, 0, None, 0))[0].split() == ["parameters", "2,048", "B"]
     assert graph.watching(Watching(True, True)) == ["recorded: grads and stacks"]
 
 
