@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from real_runs import Driver
-from test_app_snapshots import SIZES, Compare, _same_everywhere, picture  # noqa: F401
+from test_app_snapshots import SIZES, Compare, picture
 from test_edit_app import enter
 
 LINES = (
