@@ -18,6 +18,7 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import WATCHES, Book, Kind
 from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
+from stepdbg.protocol.leaks import GetLeaks, LeakReport
 from stepdbg.protocol.memory import MemoryRecord, OtherMemory
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import (
@@ -113,6 +114,8 @@ class Recorded:
     """Query class name → how far the answer to the one under way is, where that takes a while."""
     others: OtherMemory | None = None
     """What else is alive, where that was counted."""
+    leaks: LeakReport | None = None
+    """What was kept from earlier iterations, where that was looked for."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ class View:
     """By number of a watched expression: what it gave at each stop, oldest first, the last WATCHED of them."""
     logged: tuple[m.Logged, ...] = ()
     """What logpoints wrote down, the last LOGGED of it."""
+    leaks: LeakReport | None = None
+    """As told last; None: nobody has looked for leaks, or they are watched no more."""
 
     @property
     def looking_at(self) -> Recorded | None:
@@ -200,6 +205,10 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
         view = replace(view, watching=answer)
     elif isinstance(answer, Book):
         view = _watched(replace(view, book=answer), stop)
+    elif isinstance(answer, LeakReport):
+        off = isinstance(query, GetLeaks) and query.off
+        view = replace(view, leaks=None if off else answer)
+        view = _update(view, stop, lambda recorded: replace(recorded, leaks=None if off else answer))
     elif isinstance(answer, Edited):
         view = replace(view, edits=(*view.edits, *answer.edits)[-EDITS:])
         view = _update(view, stop, lambda recorded: _edited(recorded, answer.edits))

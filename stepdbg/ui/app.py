@@ -97,7 +97,7 @@ class StepdbgApp(App[Exited | None]):
         self.plots = PlotCommands(self, self._ask_session)
         self.inside = InsideCommands(self, self._ask_session)
         self.memory = MemoryCommands(self, self._ask_session)
-        self.leaks = LeakCommands(self, self._ask_session)
+        self.leaks = LeakCommands(self, self._ask_session, self._answered)
         self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
         self.words = WordsCommands(self, self._ask_session)
         self.breakpoints = BreakpointCommands(self, self._ask_session, self._answered)

@@ -141,8 +141,15 @@ CASES: list[tuple[Callable[[], None], LeakKind, str, str]] = [
     (carried_state, LeakKind.GRAPH, "hidden", "hidden = cell"),
 ]
 
+SAMPLE = (total_loss, list_of_losses, retained)
+"""Run by `make test`; the others are slow."""
 
-@pytest.mark.parametrize(("train", "kind", "name", "text"), CASES, ids=lambda v: getattr(v, "__name__", ""))
+
+@pytest.mark.parametrize(
+    ("train", "kind", "name", "text"),
+    [case if case[0] in SAMPLE else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
 def test_each_kind_is_found(train: Callable[[], None], kind: LeakKind, name: str, text: str) -> None:
     found = reports(train)
     for report in found:
@@ -173,6 +180,7 @@ KEPT: list[torch.Tensor] = []
 SEEN_FREE: list[torch.Tensor] = []
 
 
+@pytest.mark.slow
 def test_what_is_bounded_is_no_finding() -> None:
     def train() -> None:
         net, optimizer = small()
@@ -298,6 +306,7 @@ def test_a_free_run_is_watched_where_the_user_wants_it(monkeypatch: pytest.Monke
     assert leak.text == "SEEN_FREE.append(loss.detach())"
 
 
+@pytest.mark.slow
 def test_looking_starts_no_collection_and_keeps_nothing() -> None:
     collections: list[str] = []
     alive: list[int] = []
@@ -387,7 +396,7 @@ def demo_findings(name: str, arguments: tuple[str, ...], iterations: int) -> tup
     return last, found
 
 
-@pytest.mark.parametrize("name", ["two_nets", "tiny_gan"])
+@pytest.mark.parametrize("name", ["two_nets", pytest.param("tiny_gan", marks=pytest.mark.slow)])
 def test_nothing_is_found_in_a_healthy_demo(name: str) -> None:
     last, found = demo_findings(name, (), 20)
     assert last >= 20

@@ -112,7 +112,7 @@ def check(iterations: int, every: int) -> None:
 
 
 def test_no_tensor_lives_longer() -> None:
-    check(50, every=20)
+    check(30, every=15)
 
 
 @pytest.mark.slow

@@ -186,7 +186,9 @@ def test_every_command_is_answered_or_refused_in_one_line(tmp_path: Path) -> Non
         "unmark": "net.2", "set": "lr 0.01", "diff": "net net2", "export": str(tmp_path / "g.dot"),
         "export!": str(tmp_path / "g.dot"), "print": "net", "exec": "zz = 3", "display": "zz", "undisplay": "1",
         "info": "params", "fold": "all", "focus": "memory", "unwatch": "grads", "watch": "grads", "sort": "-norm",
-        "frame": "0", "search": "net.0.*",
+        "frame": "0", "search": "net.0.*", "break": "step", "tbreak": "net.2", "logpoint": "step \"{loss}\"",
+            "delete": "1", "enable": "2", "disable": "2", "ignore": "2 1", "condition": "2 loss > 0",
+            "commands": "2 info lr", "until": "step", "what-if": "zero_grad",
     }  # fmt: skip
     last = ("restart", "detach", "quit", "continue")
     names = [command.name for command in COMMANDS if command.name not in last]

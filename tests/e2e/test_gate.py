@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from runs import Result, bare, debugged
-from scripts_found import Script, all_scripts
+from scripts_found import DEMOS, Script, all_scripts
+
+SAMPLE = {"two_nets", "tiny_gan"}
+"""Of the demos, those that `make test` runs; the others are slow."""
 
 FRAMEWORKS = ("transformers", "accelerate", "lightning", "keras")
 
@@ -15,7 +18,7 @@ FRAMEWORKS = ("transformers", "accelerate", "lightning", "keras")
 def marks_of(script: Script) -> list[pytest.MarkDecorator]:
     """The markers that the script's header asks for."""
     marks = [pytest.mark.timeout(int(2 * script.timeout) + 60)]
-    if "slow" in script.flags:
+    if "slow" in script.flags or (script.path.is_relative_to(DEMOS) and script.name not in SAMPLE):
         marks.append(pytest.mark.slow)
     if "frameworks" in script.flags:
         missing = [name for name in FRAMEWORKS if importlib.util.find_spec(name) is None]

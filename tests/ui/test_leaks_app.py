@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from real_runs import NARROW, WIDE, Driver, running
 from test_edit_app import enter, notices
+from test_memory_app import lines
 
 from stepdbg.protocol.leaks import GetLeaks, LeakKind
 from stepdbg.protocol.records import Phase, StopRecord
+from stepdbg.ui.panes.memory import MemoryPane
 from stepdbg.ui.screens.leaks import LeaksScreen
 from stepdbg.ui.screens.whatif import WhatIfScreen
 
@@ -52,6 +54,33 @@ async def test_a_running_sum_is_found_and_followed(size: tuple[int, int]) -> Non
         assert not isinstance(driver.app.screen, LeaksScreen)
         await enter(driver, "leaks off")
         assert "live tensors are not watched any more" in notices(driver)
+
+
+async def test_the_memory_pane_tells_what_was_found_and_looks_again_once_an_iteration() -> None:
+    async with running("leaky") as driver:
+        for _ in range(3):
+            await driver.step("i")
+        assert driver.told(GetLeaks) == []
+        await driver.press("5", "L")
+        await leaks(driver)
+        await driver.press("escape")
+        pane = driver.app.main.query_one(MemoryPane)
+        found = "total_loss keeps the graphs of 3 iterations (1 to 3) alive"
+        await driver.until(lambda: found in " ".join(" ".join(lines(driver)).split()), "the pane tells it")
+        asked = len(driver.told(GetLeaks))
+        await driver.step("n")
+        await driver.settled()
+        assert len(driver.told(GetLeaks)) == asked
+        await driver.step("i")
+        again = "total_loss keeps the graphs of 4 iterations (1 to 4) alive"
+        await driver.until(lambda: again in " ".join(" ".join(lines(driver)).split()), "it has looked again")
+        assert len(driver.told(GetLeaks)) == asked + 1
+        assert pane.display
+        await enter(driver, "leaks off")
+        await driver.until(lambda: driver.view.leaks is None, "they are watched no more")
+        await driver.step("i")
+        await driver.settled()
+        assert len(driver.told(GetLeaks)) == asked + 2
 
 
 async def test_nothing_to_find_is_said() -> None:

@@ -1,6 +1,6 @@
 """Fine-tuning gone wrong: a head made anew after the optimizer was built, beside a teacher and averaged weights."""
 
-# e2e: keys="n n n n n i c"
+# e2e: slow keys="n n n n n i c"
 
 import copy
 

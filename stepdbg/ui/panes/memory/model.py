@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stepdbg.client.memory import Moment, peak
 from stepdbg.client.store import Recorded
+from stepdbg.plain import leaks
 from stepdbg.plain.memory import cleared, statement
 from stepdbg.protocol.memory import TRAINING, Category, MemoryRecord
 from stepdbg.ui import format as fmt
@@ -73,9 +74,10 @@ def _row(label: str, now: int | None, then: int | None, category: int | None = N
     return Row(label, size(now), change, category)
 
 
-def findings(_recorded: Recorded) -> list[str]:
+def findings(recorded: Recorded) -> list[str]:
     """What is wrong with the memory, one sentence each, the worst first: shown above all else."""
-    return []
+    found = [leak for leak in recorded.leaks.leaks if leak.growing] if recorded.leaks is not None else []
+    return [f"{leaks.title(leak)}{f', {place}' if (place := leaks.place(leak)) else ''} (:leaks)" for leak in found]
 
 
 def sentences(recorded: Recorded, moments: Sequence[Moment]) -> list[str]:

@@ -11,6 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stepdbg.client.store import Recorded, View
+from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.memory import GetOtherMemory
 from stepdbg.protocol.messages import GetMemory, Query
 from stepdbg.protocol.records import StopRecord
@@ -48,7 +49,7 @@ class MemoryPane(RecordedPane):
         self.update_pane()
 
     def parts(self, _view: View, recorded: Recorded) -> tuple[object, ...]:
-        return recorded.memory, recorded.others, recorded.rss, recorded.graph, recorded.working
+        return recorded.memory, recorded.others, recorded.rss, recorded.graph, recorded.working, recorded.leaks
 
     def show_stop(self, recorded: Recorded) -> str | None:
         if recorded.memory is None:
@@ -68,8 +69,11 @@ class MemoryPane(RecordedPane):
         self._show_lines(lines)
         return ""
 
-    def wanted(self, _stop: StopRecord) -> tuple[Query, ...]:
-        return (GetMemory(0),)
+    def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
+        # Leaks are looked for once an iteration, and only where the user has begun to: it goes through all objects.
+        known = self.view.leaks if self.view is not None else None
+        again = known is not None and known.iteration != stop.iteration
+        return (GetMemory(0), GetLeaks(0)) if again else (GetMemory(0),)
 
     def clear(self) -> None:
         self.set_subtitle("")
