@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0
 CODE := stepdbg tests demo_models benchmarks
 
-.PHONY: demo install test check test-all format benchmark clean
+.PHONY: demo install test check test-all test-long format benchmark clean
 
 demo: $(STAMP)
 	$(BIN)/stepdbg demo two_nets
@@ -31,7 +31,10 @@ test: check
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m "slow and not long"
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m long
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix $(CODE)

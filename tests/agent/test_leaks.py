@@ -404,6 +404,7 @@ def test_nothing_is_found_in_a_healthy_demo(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("name", "arguments", "iterations"), HEALTHY, ids=[name for name, _, _ in HEALTHY])
 def test_nothing_is_found_over_200_iterations(

@@ -57,7 +57,11 @@ def iterations(demo: str, count: int) -> tuple[list[MemoryRecord], list[OtherMem
     "demo",
     [
         "two_nets",
-        *(pytest.param(d, marks=pytest.mark.slow) for d in ("digits_cnn", "char_gpt", "lstm_forecast", "tiny_gan")),
+        *(
+            pytest.param(d, marks=[pytest.mark.slow, pytest.mark.long])
+            for d in ("digits_cnn", "char_gpt", "lstm_forecast")
+        ),
+        pytest.param("tiny_gan", marks=pytest.mark.slow),
     ],
 )
 def test_nothing_grows_in_a_healthy_demo(demo: str) -> None:

@@ -116,6 +116,7 @@ def test_no_tensor_lives_longer() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_no_tensor_lives_longer_over_a_thousand_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.agent.conftest.SECONDS", 800.0)

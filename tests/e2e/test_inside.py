@@ -23,8 +23,20 @@ STOPS = 400
 """Stops that are made inside phases; then the script runs free to its end."""
 
 
+SAMPLE = {
+    "two_nets", "tiny_gan", "checkpointing", "compiled", "lbfgs_closure", "amp_scaler", "raises_mid", "hf_trainer",
+    "spectral_lazy", "gan_detached",
+}  # fmt: skip
+"""Run with the slow tests; all the others are long."""
+
+
+def _marks(script: Script) -> list[pytest.MarkDecorator]:
+    slow = [*marks_of(script), pytest.mark.slow]
+    return slow if script.name in SAMPLE else [*slow, pytest.mark.long, pytest.mark.timeout(900)]
+
+
 def _parameters() -> list[object]:
-    return [pytest.param(s, id=s.name, marks=[*marks_of(s), pytest.mark.slow]) for s in all_scripts()]
+    return [pytest.param(script, id=script.name, marks=_marks(script)) for script in all_scripts()]
 
 
 async def _look(session: ProcessSession, stop: StopRecord, asked: Asked) -> None:
@@ -56,9 +68,8 @@ def test_going_into_everything_changes_nothing(script: Script, tmp_path: Path, m
 
 
 def _demos() -> list[object]:
-    slow = pytest.mark.slow
     return [
-        pytest.param(script, id=script.name, marks=[*marks_of(script), slow])
+        pytest.param(script, id=script.name, marks=_marks(script))
         for script in all_scripts()
         if script.path.parent == DEMOS
     ]
