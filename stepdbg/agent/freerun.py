@@ -65,7 +65,7 @@ class FreeRun:
 
     def cleared_free(self, _args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
         """Gradients were cleared in a free run."""
-        self.loop.backwards = 0
+        self.loop.cleared()
         self._label_free("")
 
     def _label_free(self, label: str) -> None:

@@ -97,10 +97,11 @@ class Instruments:
                 self._phase(torch.nn.functional, name, Phase.LOSS)
 
     def adopt(self) -> None:
-        """Take up the optimizers that are there already. Goes through all objects once.
+        """Take up the optimizers that are there already, in a run that has begun. Goes through all objects once.
 
         One that a scheduler has given a `step` of its own before keeps that: its STEP is not seen.
         """
+        self._tracker.loop.came_late = True
         for thing in gc.get_objects():
             if issubclass(type(thing), Optimizer):
                 self._optimizer(thing)

@@ -113,7 +113,9 @@ class Loop:
         self.stations: dict[Site, Station] = {}
         self.order: list[Site] = []
         self.backwards = 0
-        """BACKWARD phases since gradients were last cleared."""
+        """BACKWARD phases since gradients were last cleared, of those that were seen."""
+        self.came_late = False
+        """Whether gradients may be of backwards before we were there: until they are cleared."""
         self.ends: deque[float] = deque(maxlen=RATE_WINDOW + 1)
         """Run-clock times at which iterations ended."""
         self.partly_free = 0
@@ -170,7 +172,12 @@ class Loop:
 
     def cleared(self) -> None:
         """Gradients were cleared."""
-        self.backwards = 0
+        self.backwards, self.came_late = 0, False
+
+    @property
+    def known_backwards(self) -> int | None:
+        """BACKWARD phases since gradients were last cleared; None: there may have been others before we came."""
+        return None if self.came_late else self.backwards
 
     def stepped(self, optimizer: int, known: Callable[[], Iterable[int]]) -> None:
         """The optimizer with this id has stepped (or its step was left out by the gradient scaler).

@@ -74,7 +74,9 @@ def statement(record: MemoryRecord, size: Size = exactly) -> str:
         if summed.fewest < summed.passes:
             passes = f"{summed.fewest:,} to {passes}"
         return f"gradients of {passes} are summed in place: {_memory(summed, size)}{_growth(summed)}."
-    if record.backwards > 1 and summed is None:
+    if record.backwards is None and summed is None:
+        return f"{of}: of how many backward passes is not known, they may be older than this session."
+    if record.backwards is not None and record.backwards > 1 and summed is None:
         return f"{of}: {record.backwards:,} backward passes are summed in place."
     if record.backwards == 0 and summed is None:
         return f"{of}: cleared, no backward pass since."

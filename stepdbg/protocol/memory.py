@@ -124,8 +124,10 @@ class MemoryRecord:
     graph: int | None
     """Saved for backward by the live graph, without parameters and buffers; 0 after backward freed it; None:
     cannot be told (`note` says why)."""
-    backwards: int
-    """Backward phases since gradients were last cleared: how many were summed in place."""
+    backwards: int | None
+    """Backward phases since gradients were last cleared: how many were summed in place. None: not known, since the
+    debugger was opened in a run that had begun.
+    """
     note: str = ""
     unread: int = 0
     """Tensors among these whose memory cannot be told (opaque layouts): they count nothing."""

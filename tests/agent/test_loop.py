@@ -117,3 +117,13 @@ def test_the_rate_is_iterations_over_run_time() -> None:
     assert sites.loop.rate() is None
     sites.run(*PLAIN * 3, "zero_grad")
     assert sites.loop.rate() == 1 / 5  # five phases of one second each
+
+
+def test_gradients_that_were_there_before_us_are_of_an_unknown_number_of_backwards() -> None:
+    loop = Loop()
+    loop.came_late = True
+    loop.ran_backward()
+    assert (loop.backwards, loop.known_backwards) == (1, None)
+    loop.cleared()
+    loop.ran_backward()
+    assert loop.known_backwards == 1

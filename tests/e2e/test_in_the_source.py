@@ -88,6 +88,7 @@ def test_breakpoint_opens_the_debugger_and_the_run_is_that_of_the_bare_one(start
     terminal = start(TRAIN.replace("STOP", "breakpoint()"), PYTHONBREAKPOINT="stepdbg.set_trace")
     terminal.wait_for(r"▶ +9 +breakpoint\(\)")
     assert "stopped" in terminal.text()
+    terminal.wait_for("of how many")  # gradients of backwards that nobody saw
     terminal.press("n")
     terminal.wait_for("next: ▶ zero_grad")
     terminal.press("i")

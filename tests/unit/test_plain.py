@@ -138,3 +138,11 @@ def test_tables_align_and_cut_the_last_column_only() -> None:
     assert lines[1].endswith("y…")
     assert len(lines[1]) == 40
     assert text.cut("日本語", 5) == "日本…"
+
+
+def test_of_how_many_backwards_gradients_are_is_said_only_where_it_is_known() -> None:
+    record = MemoryRecord(1, 2048, 2048, 2, 0, 0, None, None)
+    assert memory.statement(record).startswith("gradients of 2 parameters: of how many backward passes is not known")
+    assert "cleared" in memory.statement(replace(record, backwards=0))
+    assert "1 backward pass" in memory.statement(replace(record, backwards=1))
+    assert "4 backward passes are summed in place" in memory.statement(replace(record, backwards=4))

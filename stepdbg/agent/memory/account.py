@@ -75,7 +75,7 @@ def _number(node: Any) -> int:
 
 
 def account(
-    names: Names, nodes: Sequence[Any], backwards: int, stop: int, *, complete: bool, work: Work | None = None
+    names: Names, nodes: Sequence[Any], backwards: int | None, stop: int, *, complete: bool, work: Work | None = None
 ) -> tuple[MemoryRecord, Count]:
     """The record of one stop, and what was counted for it.
 

@@ -76,7 +76,7 @@ class Memory:
         notes.gradients.closely = True
         named = [(p.name, p.tensor) for p in names.parameters]
         return notes.gradients.page(
-            named, tracker.passes, tracker.loop.backwards, self._stop, query.offset, query.count
+            named, tracker.passes, tracker.loop.known_backwards, self._stop, query.offset, query.count
         )
 
     def _account(self, work: Work) -> tuple[MemoryRecord, Count]:
@@ -87,5 +87,5 @@ class Memory:
             watch.looked_at.hold(error.nodes, watch.references())
             raise
         watch.looked_at.hold(nodes, watch.references())
-        backwards = self._tracker.loop.backwards
+        backwards = self._tracker.loop.known_backwards
         return account(self._names(), nodes, backwards, self._stop, complete=watch.complete, work=work)

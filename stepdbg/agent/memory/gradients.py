@@ -133,7 +133,13 @@ class Gradients:
         )
 
     def page(
-        self, named: Sequence[tuple[str, Tensor]], passes: Passes, backwards: int, stop: int, offset: int, count: int
+        self,
+        named: Sequence[tuple[str, Tensor]],
+        passes: Passes,
+        backwards: int | None,
+        stop: int,
+        offset: int,
+        count: int,
     ) -> GradientPage:
         """Some of these parameters. `backwards`: of the loop, since gradients were cleared."""
         start = max(0, offset)
@@ -150,7 +156,7 @@ class Gradients:
                     state=state,
                     passes=backwards if seen is None else seen,
                     cleared=watched.cleared if watched is not None else "",
-                    passes_of_loop=seen is None,
+                    passes_of_loop=seen is None and backwards is not None,
                 )
             )
         return GradientPage(stop, start, len(named), tuple(rows))

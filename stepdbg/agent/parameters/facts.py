@@ -24,7 +24,9 @@ Number = Callable[[TensorStats], Any]
 class Facts:
     """Tells quantities. What costs a pass must have been read before (`Readings.read`): else it is None."""
 
-    def __init__(self, names: Names, readings: Readings, before: Marks | None, passes: Passes, backwards: int) -> None:
+    def __init__(
+        self, names: Names, readings: Readings, before: Marks | None, passes: Passes, backwards: int | None
+    ) -> None:
         self.readings = readings
         self._names = names
         self._before = before
@@ -55,7 +57,7 @@ class Facts:
         if entry.kind != PARAMETER:
             return None, False
         count = self._passes.count(entry.tensor)
-        return (count, False) if count is not None else (self._backwards, True)
+        return (count, False) if count is not None else (self._backwards, self._backwards is not None)
 
     def owner(self, entry: Entry) -> tuple[str, str]:
         """The optimizer with its group, and its class; empty where none holds it."""

@@ -51,7 +51,7 @@ class Parameters:
         self._after = after
         self._passes = tracker.passes
         self.readings = Readings(tracker.before)
-        self.facts = Facts(names, self.readings, before, tracker.passes, tracker.loop.backwards)
+        self.facts = Facts(names, self.readings, before, tracker.passes, tracker.loop.known_backwards)
         self._maker = rows.Maker(names, self.facts, before, after, grad_label)
         self._parameters = entries.parameters(names)
         self._others: tuple[Sequence[Entry], Sequence[Entry]] | None = None
