@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import ClassVar
 
 from textual import on
@@ -24,14 +23,6 @@ from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage
-from stepdbg.ui.breakpoints import BreakpointCommands
-from stepdbg.ui.chains import ChainCommands
-from stepdbg.ui.comparing import CompareCommands
-from stepdbg.ui.editing import EditCommands
-from stepdbg.ui.graphs import GraphCommands
-from stepdbg.ui.inside import InsideCommands
-from stepdbg.ui.leaking import LeakCommands
-from stepdbg.ui.memory import MemoryCommands
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -47,18 +38,14 @@ from stepdbg.ui.order import in_order
 from stepdbg.ui.output import ConsoleLink
 from stepdbg.ui.panes.parameters import first_to_see
 from stepdbg.ui.panes.recorded import RecordedPane
-from stepdbg.ui.parameters import ParameterCommands
-from stepdbg.ui.plots.commands import PlotCommands
+from stepdbg.ui.parts import Parts
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
 from stepdbg.ui.resident import resident_bytes
-from stepdbg.ui.saying import WordsCommands
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, TYPED, MainScreen
 from stepdbg.ui.state import State
-from stepdbg.ui.step import StepCommands
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
-from stepdbg.ui.values import ValuesCommands
 
 AHEAD = frozenset({"next", "iteration", "step", "out"})
 """Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
@@ -66,7 +53,7 @@ at the stop that follows. Others would do something to a phase that nobody has s
 """
 
 
-class StepdbgApp(App[Exited | None]):
+class StepdbgApp(Parts, App[Exited | None]):
     """Shows one session and sends it the user's commands. Runs as `run()` and returns how the script ended.
 
     The session is started by the app and closed by it, however the app ends.
@@ -88,19 +75,7 @@ class StepdbgApp(App[Exited | None]):
         self._session = session
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
-        self.graph = GraphCommands(self, self._ask_session, partial(self._answered, 0))
-        self.parameters = ParameterCommands(self)
-        self.values = ValuesCommands(self, self._ask_session)
-        self.step = StepCommands(self, self._ask_session, self._answered)
-        self.edits = EditCommands(self, self._ask_session, self._answered)
-        self.compare = CompareCommands(self, self._ask_session)
-        self.plots = PlotCommands(self, self._ask_session)
-        self.inside = InsideCommands(self, self._ask_session)
-        self.memory = MemoryCommands(self, self._ask_session)
-        self.leaks = LeakCommands(self, self._ask_session, self._answered)
-        self.chains = ChainCommands(self, self._ask_session, partial(self._answered, 0))
-        self.words = WordsCommands(self, self._ask_session)
-        self.breakpoints = BreakpointCommands(self, self._ask_session, self._answered)
+        self.make_parts(self, self._ask_session, self._answered)
         self._ahead: Command | None = None
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._console = ConsoleLink(self, lambda: self._session)

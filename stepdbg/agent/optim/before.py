@@ -145,8 +145,8 @@ class Before:
         """Every copy."""
         for step in self._steps.values():
             for kept in step.kept.values():
-                state = kept.state.values() if kept.state is not None else ()
-                yield from (t for t in (kept.value, kept.grad, *state) if isinstance(t, Tensor))
+                copies = (kept.value, kept.grad, *(kept.state or {}).values())
+                yield from (t for t in copies if isinstance(t, Tensor))
 
     def why_no_delta(self, tensor: Tensor) -> str:
         """Why `delta_norm` is None, one line."""
@@ -154,9 +154,9 @@ class Before:
         if why or value is None:
             return why
         now, cannot = plain_of(tensor)
-        if now is None:
-            return cannot
-        return "its shape is another since" if now.shape != value.shape else "nothing of the change is finite"
+        if now is not None and now.shape != value.shape:
+            return "its shape is another since"
+        return cannot if now is None else "nothing of the change is finite"
 
     def step_of(self, tensor: Tensor) -> tuple[Step, Kept] | None:
         """The last step of any optimizer that holds this parameter, and what was kept of it then."""
