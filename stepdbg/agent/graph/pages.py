@@ -19,6 +19,7 @@ from stepdbg.agent.graph.shelf import Entry, Shelf, gather
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.saved import READABLE, count_once, saved_storages
+from stepdbg.agent.tensors.elements import outside_transforms
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol import messages as m
@@ -216,7 +217,8 @@ class Graphs:
         except WalkGivenUpError as error:
             watch.looked_at.hold(error.nodes, [*entry.refs, *watch.references()])
             raise
-        record = GraphRecord(walk, names, list(tracker.spans), stop=self._stop, iteration=entry.iteration)
+        with outside_transforms():
+            record = GraphRecord(walk, names, list(tracker.spans), stop=self._stop, iteration=entry.iteration)
         record.root_refs, record.detail = list(entry.refs), entry.detail
         record.roots = list(range(len(dict.fromkeys(id(t.grad_fn) for t in roots))))
         record.root_ids = [id(t.grad_fn) for t in roots]
@@ -316,7 +318,8 @@ class Graphs:
     def _layout(self, record: GraphRecord, view: GraphView) -> Layout:
         layout: Layout | None = record.layouts.get(view)
         if layout is None:
-            layout = record.layouts[view] = (modules if view is GraphView.MODULES else raw).lay_out(record)
+            with outside_transforms():
+                layout = record.layouts[view] = (modules if view is GraphView.MODULES else raw).lay_out(record)
         return layout
 
     def _visible(
