@@ -17,6 +17,7 @@ from stepdbg.agent import frames
 from stepdbg.agent.active import Active
 from stepdbg.agent.breakpoints.book import Breakpoints
 from stepdbg.agent.channel import Channel, ChannelClosedError
+from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.going import Going
 from stepdbg.agent.hangup import end_this_process
 from stepdbg.agent.inside.held import Holding
@@ -180,9 +181,10 @@ class Control:
                 except ChannelClosedError:
                     self._gone()
 
-    def remembered(self) -> tuple[Any, ...]:
-        """What of ours holds copies of the script's values from stop to stop."""
-        return (self._report.snapshots,) if self._report is not None else ()
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """The values of earlier stops; None: there are none."""
+        return self._report.snapshots if self._report is not None else None
 
     @staticmethod
     def capturing() -> bool:

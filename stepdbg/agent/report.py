@@ -24,7 +24,6 @@ from stepdbg.agent.compare.snapshots import Snapshots
 from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.graph.pages import Graphs
 from stepdbg.agent.graph.shelf import Shelf
-from stepdbg.agent.graph.walk import Walk, WalkGivenUpError
 from stepdbg.agent.inside import held, targets
 from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.loop import Station
@@ -32,7 +31,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory import leaks_report, whatif, whatif_graph
 from stepdbg.agent.memory.account import storages
 from stepdbg.agent.memory.answers import Memory
-from stepdbg.agent.memory.leaks import own_tensors
+from stepdbg.agent.memory.own import own_tensors
 from stepdbg.agent.optim.explain import Asked, explain
 from stepdbg.agent.parameters.listing import Parameters
 from stepdbg.agent.parameters.marks import Marks
@@ -259,24 +258,15 @@ class Report:
 
     def memory(self, work: Work) -> MemoryRecord:
         """Bytes by category."""
+        nodes = self.bytes.live_nodes(work)
         if self._before_backward:
-            whatif_graph.note(self._next.batches, self._watch, self._live_nodes(work), self._names.storages())
-        return self.bytes.record(work)
+            whatif_graph.note(self._next.batches, self._watch, nodes, self._names.storages())
+        return self.bytes.record(nodes, work)
 
     @cached_property
     def bytes(self) -> Memory:
         """What memory is held for."""
         return Memory(self._tracker, self._watch, self._names, self._next.snapshots, self._next.graphs, self._number)
-
-    def _live_nodes(self, work: Work) -> list[Any]:
-        """The nodes of all graphs that outputs and losses alive lead to."""
-        try:
-            nodes = Walk(self._watch.live_roots(), work).nodes
-        except WalkGivenUpError as error:
-            self._watch.looked_at.hold(error.nodes, self._watch.references())
-            raise
-        self._watch.looked_at.hold(nodes, self._watch.references())
-        return nodes
 
     def leaks(self, query: GetLeaks, work: Work) -> LeakReport:
         """What is kept alive from earlier iterations."""
@@ -286,7 +276,7 @@ class Report:
             iteration=tracker.loop.iteration,
             frames=[frame for frame, _ in self.stack],
             known=storages(names),
-            ours=own_tensors(tracker, self._next.snapshots),
+            ours={id(tensor) for tensor in own_tensors(tracker, self._next.snapshots)},
             looked_at=self._watch.looked_at,
             label=names.label,
         )
@@ -303,7 +293,7 @@ class Report:
             return whatif.zero_grad(self.names, self._number)
         if query.kind is WhatIfKind.OPTIMIZER:
             return whatif.optimizer(self.names, self._number, query)
-        nodes = self._live_nodes(work)
+        nodes = self.bytes.live_nodes(work)
         known = self._names.storages()
         if query.kind is WhatIfKind.BATCH:
             seen = self._next.batches

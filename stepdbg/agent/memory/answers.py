@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,9 +37,20 @@ class Memory:
         self._tracker, self._watch, self._names = tracker, watch, names
         self._snapshots, self._shelf, self._stop = snapshots, shelf, stop
 
-    def record(self, work: Work) -> MemoryRecord:
-        """Bytes by category, and what is known of gradients."""
-        record, count = self._account(work)
+    def live_nodes(self, work: Work) -> list[Any]:
+        """The nodes of all graphs that outputs and losses alive lead to."""
+        watch = self._watch
+        try:
+            nodes = Walk(watch.live_roots(), work).nodes
+        except WalkGivenUpError as error:
+            watch.looked_at.hold(error.nodes, watch.references())
+            raise
+        watch.looked_at.hold(nodes, watch.references())
+        return nodes
+
+    def record(self, nodes: Sequence[Any], work: Work) -> MemoryRecord:
+        """Bytes by category, and what is known of gradients. `nodes`: as `live_nodes` found them."""
+        record, count = self._account(nodes, work)
         tracker, names = self._tracker, self._names()
         notes = tracker.memory
         notes.look(names, tracker.passes, tracker.loop.iteration)
@@ -59,7 +70,7 @@ class Memory:
 
     def others(self, work: Work) -> OtherMemory:
         """What else is alive."""
-        _, count = self._account(work)
+        _, count = self._account(self.live_nodes(work), work)
         tracker = self._tracker
         mine = list(own_tensors(tracker, self._snapshots))
         own = {pointer for tensor in mine for pointer, _ in tensor_storages(tensor)}
@@ -79,13 +90,6 @@ class Memory:
             named, tracker.passes, tracker.loop.known_backwards, self._stop, query.offset, query.count
         )
 
-    def _account(self, work: Work) -> tuple[MemoryRecord, Count]:
-        watch = self._watch
-        try:
-            nodes = Walk(watch.live_roots(), work).nodes
-        except WalkGivenUpError as error:
-            watch.looked_at.hold(error.nodes, watch.references())
-            raise
-        watch.looked_at.hold(nodes, watch.references())
-        backwards = self._tracker.loop.known_backwards
-        return account(self._names(), nodes, backwards, self._stop, complete=watch.complete, work=work)
+    def _account(self, nodes: Sequence[Any], work: Work) -> tuple[MemoryRecord, Count]:
+        backwards, complete = self._tracker.loop.known_backwards, self._watch.complete
+        return account(self._names(), nodes, backwards, self._stop, complete=complete, work=work)

@@ -4,31 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from stepdbg.agent.graph.makers import Span, makers
 from stepdbg.protocol.memory import MOST_MODULES, SavedBy
-
-Span = tuple[int, int, int]
-
-
-def makers(seqs: Iterable[int], spans: Iterable[Span]) -> dict[int, int]:
-    """Sequence number of a node → id of the module in whose innermost call it was made. Those of no call are left out.
-
-    Cost: sorting both.
-    """
-    calls = sorted(set(spans), key=lambda span: (span[0], -span[1]))
-    found: dict[int, int] = {}
-    around: list[Span] = []
-    position = 0
-    for seq in sorted(seqs):
-        while position < len(calls) and calls[position][0] <= seq:
-            while around and around[-1][1] <= calls[position][0]:
-                around.pop()
-            around.append(calls[position])
-            position += 1
-        while around and around[-1][1] <= seq:
-            around.pop()
-        if around:
-            found[seq] = around[-1][2]
-    return found
 
 
 def saved_by(
@@ -38,7 +15,7 @@ def saved_by(
 
     `sizes`: sequence number and bytes of each node. `paths`: path and class of modules by id.
     """
-    made_by = makers((seq for seq, _ in sizes), spans)
+    made_by = makers(list(spans), (seq for seq, _ in sizes))
     totals: dict[tuple[str, str], list[int]] = {}
     last = ""
     for seq, size in sorted(sizes):

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from stepdbg.agent.deep import nodes_behind
 from stepdbg.agent.graph.walk import is_leaf_class, variable_of
+from stepdbg.agent.memory.own import own_tensors
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.saved import READABLE, count_once, saved_storages, tensor_storages
 
@@ -106,7 +107,7 @@ class Leaks:
         try:
             with quiet():
                 self._measure_retained(iteration, control.watch)
-                self.look(iteration, own_tensors(tracker))
+                self.look(iteration, {id(tensor) for tensor in own_tensors(tracker, control.snapshots)})
         except Exception as error:
             control.broken(error)
         control.held += perf_counter() - start
@@ -221,31 +222,6 @@ def tensor_kinds() -> set[type[Any]]:
                 kinds.add(kind)
                 waiting.append(kind)
     return kinds
-
-
-def own_tensors(tracker: Tracker, *more: Any) -> set[int]:
-    """Ids of our own tensors: copies of previous values, of outputs, of the values of earlier stops; and in `more`."""
-    control = tracker.control
-    waiting: list[Any] = [tracker.before, tracker.watched.outputs, *more]
-    if control is not None:
-        waiting.extend(control.remembered())
-    return tensors_in_ours(waiting)
-
-
-def tensors_in_ours(waiting: list[Any]) -> set[int]:
-    """Ids of the tensors that these objects of ours hold, through containers and other objects of ours."""
-    found: set[int] = set()
-    seen = {id(thing) for thing in waiting}
-    kinds = tensor_kinds()
-    while waiting:
-        for thing in gc.get_referents(waiting.pop()):
-            kind = type(thing)
-            if kind in kinds:
-                found.add(id(thing))
-            elif id(thing) not in seen and (kind in CONTAINERS or is_ours(kind)):
-                seen.add(id(thing))
-                waiting.append(thing)
-    return found
 
 
 def is_ours(kind: type[Any]) -> bool:

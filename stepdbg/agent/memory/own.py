@@ -28,10 +28,11 @@ def own_bytes(tracker: Tracker, snapshots: Snapshots) -> int:
     return tracker.before.nbytes + snapshots.nbytes + tracker.watched.outputs.nbytes
 
 
-def own_tensors(tracker: Tracker, snapshots: Snapshots) -> Iterator[Tensor]:
+def own_tensors(tracker: Tracker, snapshots: Snapshots | None) -> Iterator[Tensor]:
     """Every tensor that we keep from one stop to the next."""
     yield from tracker.before.tensors()
-    yield from snapshots.tensors()
+    if snapshots is not None:
+        yield from snapshots.tensors()
     yield from tracker.watched.outputs.tensors()
 
 
