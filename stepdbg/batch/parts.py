@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from stepdbg.batch.host import Part, only_on_screen
+from stepdbg.commands import book
 from stepdbg.commands.info import Told
 from stepdbg.errors import UsageError
 from stepdbg.plain import breakpoints as plain_breakpoints
@@ -13,20 +13,16 @@ from stepdbg.plain import leaks as plain_leaks
 from stepdbg.plain import whatif as plain_whatif
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import (
-    WATCHES,
     Book,
     DeleteBreakpoint,
     EditBreakpoint,
     GetBreakpoints,
     SetBreakpoint,
-    title,
 )
 from stepdbg.protocol.inside import FindTarget
 from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.records import StopRecord
 from stepdbg.protocol.whatif import GetWhatIf
-
-_HIT = re.compile(r"(?:^|; )(?:breakpoint|watch) (\d+):")
 
 
 class Breakpoints(Part):
@@ -49,13 +45,7 @@ class Breakpoints(Part):
         self.driver.later(self._unwatch(what))
 
     async def _unwatch(self, what: str) -> Told:
-        watches = [row for row in self.book.rows if row.spec.kind in WATCHES]
-        names = {str(row.number): row for row in watches}
-        names |= {title(row.spec).removeprefix("watch "): row for row in watches}
-        chosen = watches if what == "all" else [names[what]] if what in names else []
-        if not chosen:
-            known = ", ".join(title(row.spec).removeprefix("watch ") for row in watches) or "nothing"
-            raise UsageError(f"unwatch: {what} is not watched: {known} is")
+        chosen = book.watches(self.book.rows, what)
         said = []
         for row in chosen:
             self.book = await self.driver.ask(DeleteBreakpoint(0, row.number))
@@ -63,7 +53,7 @@ class Breakpoints(Part):
         return Told(said, self.book)
 
     def show(self) -> None:
-        self.tell(GetBreakpoints(0), lambda book: plain_breakpoints.lines(book, self.driver.width))
+        self.tell(GetBreakpoints(0), lambda told: plain_breakpoints.lines(told, self.driver.width))
 
     def file(self) -> str:
         """The file that the script is held in."""
@@ -73,8 +63,7 @@ class Breakpoints(Part):
 
     def on_hit(self, stop: StopRecord) -> list[str]:
         """The commands that are to run at this stop."""
-        numbers = {int(number) for number in _HIT.findall(stop.why)}
-        return [line for row in self.book.rows if row.number in numbers for line in row.spec.commands]
+        return [line for row in book.hit(self.book.rows, stop.why) for line in row.spec.commands]
 
 
 class Inside(Part):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from stepdbg.commands import parse
+from stepdbg.commands import book, parse
 from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.protocol.breakpoints import (
@@ -19,7 +18,6 @@ from stepdbg.protocol.breakpoints import (
     Kind,
     SetBreakpoint,
     Spec,
-    title,
 )
 from stepdbg.protocol.records import StopRecord
 from stepdbg.ui.graphs import GONE
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from stepdbg.ui.app import StepdbgApp
 
 Query = SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
-
-_HIT = re.compile(r"(?:^|; )(?:breakpoint|watch) (\d+):")
 
 
 class BreakpointCommands:
@@ -66,13 +62,11 @@ class BreakpointCommands:
 
     def unwatch(self, what: str) -> None:
         """Delete the watch of that number or text; "all": every one."""
-        watches = [row for row in self.rows if row.spec.kind in WATCHES]
-        names = {str(row.number): row for row in watches}
-        names |= {title(row.spec).removeprefix("watch "): row for row in watches}
-        chosen = watches if what == "all" else [names[what]] if what in names else []
-        if not chosen:
-            known = ", ".join(title(row.spec).removeprefix("watch ") for row in watches) or "nothing"
-            self._app.notify(f"unwatch: {what} is not watched: {known} is", severity="warning", markup=False)
+        try:
+            chosen = book.watches(self.rows, what)
+        except UsageError as error:
+            self._say(str(error), wrong=True)
+            return
         for row in chosen:
             self.do(DeleteBreakpoint(0, row.number))
 
@@ -138,7 +132,7 @@ class BreakpointCommands:
         stop = session.stop.number if session.stop is not None else 0
         quiet = isinstance(query, GetBreakpoints)
         try:
-            book: Book = await self._ask(query)
+            told: Book = await self._ask(query)
         except RequestError as error:
             self._say(f"{_word(query)}: {error}", wrong=True)
             return
@@ -146,10 +140,10 @@ class BreakpointCommands:
             if not quiet:
                 self._say(f"{_word(query)}: {GONE}", wrong=True)
             return
-        self._answered(stop, query, book)
-        if book.message:
-            self._say(book.message)
-        specs = tuple(row.spec for row in book.rows)
+        self._answered(stop, query, told)
+        if told.message:
+            self._say(told.message)
+        specs = tuple(row.spec for row in told.rows)
         if specs != session.breakpoints:
             session.breakpoints = specs
             try:
@@ -157,19 +151,17 @@ class BreakpointCommands:
             except OSError as error:
                 self._say(f"breakpoints cannot be saved: {error.strerror or error}", wrong=True)
         if hit:
-            self._run_commands(book, hit)
+            self._run_commands(told.rows, hit)
 
-    def _run_commands(self, book: Book, why: str) -> None:
-        numbers = {int(number) for number in _HIT.findall(why)}
-        for row in book.rows:
-            if row.number in numbers:
-                for line in row.spec.commands:
-                    try:
-                        parsed = parse(line)
-                    except UsageError as error:
-                        self._say(f"breakpoint {row.number}: {error}", wrong=True)
-                        break
-                    self._app.run_command(parsed.command, parsed.argument)
+    def _run_commands(self, rows: Iterable[Breakpoint], why: str) -> None:
+        for row in book.hit(rows, why):
+            for line in row.spec.commands:
+                try:
+                    parsed = parse(line)
+                except UsageError as error:
+                    self._say(f"breakpoint {row.number}: {error}", wrong=True)
+                    break
+                self._app.run_command(parsed.command, parsed.argument)
 
     def _screen(self) -> BreakpointsScreen | None:
         return next((s for s in self._app.screen_stack if isinstance(s, BreakpointsScreen)), None)

@@ -99,13 +99,6 @@ class Breakpoints:
         control, now = self._control, self._now
         if control is None or now is None:
             return None
-        try:
-            return self._at_phase(control, now, active, frame)
-        except Exception as error:
-            control.broken(error)
-            return None
-
-    def _at_phase(self, control: Control, now: Now, active: Active, frame: FrameType) -> str | None:
         phase = active.phase
         if self._wants_loss and phase is _BACKWARD:
             now.note_loss()
@@ -145,16 +138,9 @@ class Breakpoints:
 
     def at_place(self, place: Place, frame: FrameType | None) -> str | None:
         """A place inside a phase has been reached: why to stop; None: no reason."""
-        rows, control = self._grains.get(place.grain), self._control
-        if rows is None or control is None:
+        rows = self._grains.get(place.grain)
+        if rows is None or self._control is None:
             return None
-        try:
-            return self._at_place(rows, place, frame)
-        except Exception as error:
-            control.broken(error)
-            return None
-
-    def _at_place(self, rows: list[Armed], place: Place, frame: FrameType | None) -> str | None:
         reasons: list[str] = []
         entered = False
         if place.grain is Grain.NODE and place.when == "before":
