@@ -8,13 +8,14 @@ import pkgutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 import stepdbg.agent
+from stepdbg import inprocess
 from stepdbg.agent import frames, sources
 from stepdbg.agent.memory import answers
 from stepdbg.protocol.memory import LiveTensor, OtherMemory
@@ -26,7 +27,9 @@ from pictures import SCRIPTS
 
 @pytest.fixture(autouse=True)
 def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What differs from run to run and from machine to machine: times, resident memory, frames above the script."""
+    """What differs from run to run and from machine to machine: times, resident memory, frames above the script, and
+    where Python lies.
+    """
     ticks = itertools.count()
     for found in pkgutil.walk_packages(stepdbg.agent.__path__, "stepdbg.agent."):
         if "inject" in found.name or "wrap_" in found.name:
@@ -42,6 +45,7 @@ def _same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     others = OtherMemory(0, 768, 3, tensors, 0, 0, 888, 150 << 10)  # other tests leave tensors of theirs
     monkeypatch.setattr(answers, "peak_resident", lambda: 240 << 20)
     monkeypatch.setattr(answers.Memory, "others", lambda memory, _work: replace(others, stop=memory._stop))
+    monkeypatch.setattr(inprocess, "sys", SimpleNamespace(executable="/usr/bin/python3", version="3.11.7 (main)"))
     described = frames.describe
 
     def as_started_natively(stack: list[tuple[FrameType, int]]) -> Any:

@@ -97,7 +97,7 @@ async def test_tree_and_displays(album: Album, size: tuple[int, int]) -> None:
         await driver.press("3")
         await driver.press("d")
         await album.take(driver, "previous")
-        for display in ("heatmap", "histogram", "log-histogram", "summary"):
-            await enter(driver, f"display {display}")
-            await album.take(driver, display)
+        for form in ("heatmap", "histogram", "log-histogram", "summary"):
+            await enter(driver, f"form {form}")
+            await album.take(driver, form)
     album.compare()
