@@ -22,6 +22,8 @@ class Active:
     started = 0.0
     held = 0.0
     hooks: Hooks | None = None
+    watched = False
+    """Whether the tracker has begun to watch it: of BACKWARD and ZERO_GRAD, while stepping."""
     noted: Noted | None = None
     """Of a STEP, while its numbers are wanted."""
     site: Site | None = None

@@ -101,14 +101,13 @@ class Calls:
                 log.append((module, False, first, last, UNKNOWN, (), (), get_ident()))
             elif (
                 type(result) is Tensor
-                and len(args) == 1
+                and 0 < len(args) < 3
                 and type(args[0]) is Tensor
+                and type(args[-1]) is Tensor
                 and not kwargs
                 and not _is_torch_function_mode_enabled()
             ):
-                taken = args[0]
-                address = storage_address(taken)
-                took = (-address if taken.is_leaf else address,)
+                took = tuple([-storage_address(t) if t.is_leaf else storage_address(t) for t in args])
                 if not result.is_leaf:
                     log.append((module, True, first, last, WITH, (_weak(_storage(result)),), took, get_ident()))
                 else:

@@ -127,14 +127,14 @@ class Tracker(FreeRun):
         try:
             control.boundary(active, frame)
             self.inside.begins(control, active, subject, (args, kwargs), frame)
-            if phase is _BACKWARD or phase is _ZERO_GRAD:
-                self._watch(control, active, args, kwargs)
-            elif phase is _STEP:
+            if phase is _STEP:
                 self.before.upcoming = None
                 if self.armed and not active.skipped and (not self.light or active.inside):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
                 if self.trends.on and not self.light:
                     self.trends.step_begins(self, control, active)
+            elif not self.light and (phase is _BACKWARD or phase is _ZERO_GRAD):
+                self._watch(control, active, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             self.inside.ends(active)
             stack.pop()
@@ -177,7 +177,7 @@ class Tracker(FreeRun):
         control, local = self.control, self.local
         if active.inside:
             self.inside.ends(active)
-        if active.phase is _BACKWARD or active.phase is _ZERO_GRAD:
+        if active.watched or (not self.light and (active.phase is _BACKWARD or active.phase is _ZERO_GRAD)):
             self._unwatch(control, active)
         now = perf_counter()
         stack = local.stack
@@ -224,8 +224,9 @@ class Tracker(FreeRun):
 
     def _watch(self, control: Control, active: Active, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """A backward (or a zero_grad) is about to run: watch what the user wants watched."""
-        if active.skipped or self.light or not self.armed:
+        if active.skipped or not self.armed:
             return
+        active.watched = True
         watch, loop = control.watch, self.loop
         try:
             self.memory.begins(self.passes, loop.iteration)

@@ -37,6 +37,10 @@ class Fake(Breakpoints):
         self.phases: list[Phase] = []
         self.lines: list[str] = []
 
+    @property
+    def inside(self) -> bool:
+        return bool(self.grains)
+
     def wants(self, grain: Grain) -> bool:
         return grain in self.grains
 

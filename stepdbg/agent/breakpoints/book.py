@@ -83,9 +83,9 @@ class Breakpoints:
         return self._next - 1
 
     @property
-    def armed(self) -> bool:
-        """Whether a run that goes on must record boundaries."""
-        return self.armed_phases or bool(self._grains)
+    def inside(self) -> bool:
+        """Whether any enabled breakpoint or watch needs places inside phases to be told of."""
+        return bool(self._grains)
 
     def wants(self, grain: Grain) -> bool:
         """Whether any enabled breakpoint or watch needs places of this grain to be told of."""
@@ -173,7 +173,7 @@ class Breakpoints:
         condition = armed.condition
         if condition is not None:
             try:
-                if condition.users or "grad.norm" in condition.own:
+                if condition.computes:
                     with quiet():
                         true = bool(condition.value(now, frame, control.tracker))
                 else:

@@ -13,8 +13,8 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from string import Formatter
-from types import CodeType, FrameType
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.values import show
@@ -29,8 +29,12 @@ _FUNCTIONS: dict[str, Any] = {
     "math": math,
 }
 
-Known = Mapping[str, Callable[[], Any]]
-"""How each of OWN is found out."""
+
+class Known(Protocol):
+    """Finds out what each of OWN is."""
+
+    def value(self, name: str) -> Any:
+        """None where it is not known here."""
 
 
 _CONVERT: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
@@ -56,9 +60,15 @@ class Expression:
         self.users = sorted(names - bound - set(_FUNCTIONS))
         """Names that only the user's frame knows."""
         self._tree = ast.fix_missing_locations(tree)
-        self._code: CodeType | None = None
+        self.computes = bool(self.users) or "grad.norm" in self.own
+        """Whether its value takes operations of torch's: ask for it inside `quiet()`."""
+        self._function: Callable[..., Any] | None = None
+        """Of the values of `own`: names of ours only."""
         if not self.users:
-            self._code = compile(self._tree, "<condition>", "eval", dont_inherit=True)
+            arguments = [ast.arg(f"{name} ") for name in self.own]
+            self._tree.body = ast.Lambda(ast.arguments([], arguments, None, [], [], None, []), self._tree.body)
+            code = compile(ast.fix_missing_locations(self._tree), "<condition>", "eval", dont_inherit=True)
+            self._function = eval(code, {"__builtins__": _FUNCTIONS})
         elif not evaluation:
             raise NotThereError(
                 f"{self.text}: {self.users[0]} would be evaluated in your script, and --no-eval turns that off: "
@@ -68,16 +78,14 @@ class Expression:
     def value(self, known: Known, frame: FrameType | None, tracker: Tracker) -> Any:
         """What it gives now. Raises what it raises; UnknownError where a number is not known.
 
-        Call inside `quiet()` where `users` is not empty.
+        Call inside `quiet()` where it `computes`.
         """
-        own = {}
-        for name in self.own:
-            value = known[name]()
-            if value is None:
-                raise UnknownError(f"{name} is not known here")
-            own[f"{name} "] = value
-        if self._code is not None:
-            return eval(self._code, {"__builtins__": _FUNCTIONS, **own})  # names of ours only
+        values = [known.value(name) for name in self.own]
+        if None in values:
+            raise UnknownError(f"{self.own[values.index(None)]} is not known here")
+        if self._function is not None:
+            return self._function(*values)
+        own = {f"{name} ": value for name, value in zip(self.own, values, strict=True)}
         return show.evaluate(ast.unparse(_Filled(own).visit(copy.deepcopy(self._tree))), frame, tracker)
 
 

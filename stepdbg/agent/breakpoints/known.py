@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stepdbg.agent.losswatch import number_of
+from stepdbg.agent.losswatch import Seen, number_of
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.trends import gradient_norm, learning_rates, parameters_of
 from stepdbg.protocol.records import Phase
@@ -17,31 +17,21 @@ from stepdbg.protocol.records import Phase
 if TYPE_CHECKING:
     from stepdbg.agent.control import Control
 
+_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
 
-class Now(Mapping[str, Callable[[], Any]]):
-    """How each of the names is found out; None where it is not known here."""
+
+class Now:
+    """Finds out what each of the names is; None where it is not known here."""
 
     def __init__(self, control: Control) -> None:
         self._control: Control = weakref.proxy(control)
         self._loss: float | None = None
-        self._ways: dict[str, Callable[[Now], Any]] = {
-            "loss": Now.loss,
-            "iteration": lambda now: now._control.tracker.loop.iteration,
-            "micro_batch": lambda now: now._control.tracker.loop.micro_batch,
-            "phase": Now.phase,
-            "lr": Now.lr,
-            "grad.norm": Now.grad_norm,
-        }
+        self._plain: Seen | None = None
+        """The loss looked at last that is one number in CPU memory."""
 
-    def __getitem__(self, name: str) -> Callable[[], Any]:
-        way = self._ways[name]
-        return lambda: way(self)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ways)
-
-    def __len__(self) -> int:
-        return len(self._ways)
+    def value(self, name: str) -> Any:
+        """That of one of `conditions.OWN`."""
+        return _WAYS[name](self)
 
     def note_loss(self) -> None:
         """A backward is about to run: what it starts from is read, for when it is gone."""
@@ -57,16 +47,26 @@ class Now(Mapping[str, Callable[[], Any]]):
     def _read(self) -> float | None:
         seen = self._control.watch.seen
         tensor = seen.ref() if seen is not None else None
-        if tensor is None or tensor.numel() != 1:
+        if tensor is None:
             return None
-        plain = type(tensor) is torch.Tensor and not (
-            torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
-        )
-        if plain and tensor.device.type == "cpu" and tensor.is_floating_point():
+        if seen is not self._plain:
+            if tensor.numel() != 1:
+                return None
+            if type(tensor) is torch.Tensor and tensor.device.type == "cpu" and tensor.is_floating_point():
+                self._plain = seen
+        if seen is self._plain and not (_modes() or _function_modes()):
             # What `quiet()` keeps from the script's modes and tracers (20 µs): none of them sees a number being read.
             return float(tensor.item())
         with quiet():
             return number_of(tensor)
+
+    def iteration(self) -> int:
+        """That which is being run."""
+        return self._control.tracker.loop.iteration
+
+    def micro_batch(self) -> int:
+        """Of this iteration."""
+        return self._control.tracker.loop.micro_batch
 
     def phase(self) -> str:
         """The phase that is about to run, or being run."""
@@ -97,3 +97,13 @@ class Now(Mapping[str, Callable[[], Any]]):
             if optimizer is not None:
                 return [optimizer]
         return self._control.known_optimizers()
+
+
+_WAYS: dict[str, Callable[[Now], Any]] = {
+    "loss": Now.loss,
+    "iteration": Now.iteration,
+    "micro_batch": Now.micro_batch,
+    "phase": Now.phase,
+    "lr": Now.lr,
+    "grad.norm": Now.grad_norm,
+}

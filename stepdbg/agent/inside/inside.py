@@ -123,6 +123,9 @@ class Inside:
         frame: FrameType,
     ) -> None:  # fmt: skip
         """A phase is about to run, and is not stopped at any more. Raises only what a stop raises (a Ctrl-C)."""
+        going = control.going
+        if self._active is None and not (going.level or going.target or control.breakpoints.inside):
+            return  # nobody wants to go into anything: the common case by far
         grains = _GRAINS.get(active.phase)
         if grains is None or active.skipped or not self._tracker.armed or self._tracker.free:
             return
