@@ -4,9 +4,8 @@ The screen is a child of this process on the terminal; it speaks with the agent 
 process has a pseudo-terminal for its standard input, output and error where these were the terminal, and the screen
 shows what is written there. When it goes, they are put back, and the screen prints what was written meanwhile.
 
-Limits: the STEP of an optimizer that a scheduler was built for before is not seen; children of the script that were
-started meanwhile keep that pseudo-terminal, which ends with the screen; what opens `/dev/tty` itself meets the screen
-there.
+Limits: children of the script that were started meanwhile keep that pseudo-terminal, which ends with the screen; what
+opens `/dev/tty` itself meets the screen there.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -97,14 +97,12 @@ class Instruments:
                 self._phase(torch.nn.functional, name, Phase.LOSS)
 
     def adopt(self) -> None:
-        """Take up the optimizers that are there already, in a run that has begun. Goes through all objects once.
-
-        One that a scheduler has given a `step` of its own before keeps that: its STEP is not seen.
-        """
+        """Take up the optimizers that are there already, in a run that has begun. Goes through all objects once."""
         self._tracker.loop.came_late = True
         for thing in gc.get_objects():
             if issubclass(type(thing), Optimizer):
                 self._optimizer(thing)
+                self._scheduled(thing)
 
     def restore(self) -> None:
         """Put everything back as it was; wrappers that the script holds pass through from now on."""
@@ -182,6 +180,18 @@ class Instruments:
                     vars(cls)["step"].hooked = hooked
             if "zero_grad" in vars(cls):
                 self._phase(cls, "zero_grad", Phase.ZERO_GRAD, method=True, skip=_nothing)
+
+    def _scheduled(self, optimizer: Any) -> None:
+        """A scheduler gives its optimizer a `step` of its own, which keeps the class's as it was then, in a closure."""
+        step = vars(optimizer).get("step")
+        wrappers = {
+            w.__wrapped__: w for c in type(optimizer).__mro__ if hasattr(w := vars(c).get("step"), "__wrapped__")
+        }
+        for cell in getattr(step, "__closure__", None) or ():
+            kept = cell.cell_contents
+            if isinstance(kept, FunctionType) and kept in wrappers:
+                self._undo.append((cell, "cell_contents", kept))
+                cell.cell_contents = wrappers[kept]
 
     def _clipping(self) -> None:
         module = torch.nn.utils.clip_grad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import re
 import traceback
@@ -262,6 +263,18 @@ def test_restoring_puts_every_attribute_back() -> None:
     after = snapshot()
     assert after.keys() == before.keys()
     assert [k for k in before if after[k] is not before[k]] == []
+
+
+def test_a_step_that_a_scheduler_has_wrapped_before_is_taken_up_and_given_back() -> None:
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)])
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    kept = inspect.getclosurevars(vars(optimizer)["step"]).nonlocals["func"]
+    instruments = Instruments(Tracker())
+    instruments.install()
+    instruments.adopt()
+    assert inspect.getclosurevars(vars(optimizer)["step"]).nonlocals["func"] is torch.optim.SGD.step is not kept
+    instruments.restore()
+    assert inspect.getclosurevars(vars(optimizer)["step"]).nonlocals["func"] is torch.optim.SGD.step is kept
 
 
 def test_a_user_defined_optimizer_and_scheduler_are_seen() -> None:

@@ -18,6 +18,7 @@ import sys, torch
 torch.manual_seed(0)
 net = torch.nn.Linear(2, 1)
 optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.StepLR(optimiser, 2)
 print("begin")
 for step in range(4):
     if step == 1:
@@ -26,6 +27,7 @@ for step in range(4):
     loss = net(torch.ones(3, 2)).pow(2).mean()
     loss.backward()
     optimiser.step()
+    scheduler.step()
     print("step", step, loss.item())
 print("end", net.weight.tolist(), torch.rand(1).item())
 sys.exit(5)
@@ -86,13 +88,14 @@ def lines(terminal: Terminal) -> list[str]:
 def test_breakpoint_opens_the_debugger_and_the_run_is_that_of_the_bare_one(start: Start, tmp_path: Path) -> None:
     bare = without_terminal(TRAIN.replace("STOP", "pass"), tmp_path)
     terminal = start(TRAIN.replace("STOP", "breakpoint()"), PYTHONBREAKPOINT="stepdbg.set_trace")
-    terminal.wait_for(r"▶ +9 +breakpoint\(\)")
-    assert "stopped" in terminal.text()
+    terminal.wait_for(r"▶ +10 +breakpoint\(\)")
+    terminal.wait_for("stopped")
     terminal.wait_for("of how many")  # gradients of backwards that nobody saw
     terminal.press("n")
     terminal.wait_for("next: ▶ zero_grad")
     terminal.press("i")
-    terminal.wait_for(r"just ran: step SGD.*next: ▶ zero_grad")
+    terminal.wait_for(r"just ran: scheduler StepLR.*next: ▶ zero_grad")
+    assert "step SGD" in terminal.text()  # though the scheduler had wrapped it before
     terminal.wait_for("step 1 ")  # in the console pane
     terminal.press("c")
     terminal.wait_for("finished")
@@ -105,7 +108,7 @@ def test_breakpoint_opens_the_debugger_and_the_run_is_that_of_the_bare_one(start
 def test_detach_lets_the_script_run_on_bare(start: Start, tmp_path: Path) -> None:
     bare = without_terminal(TRAIN.replace("STOP", "pass"), tmp_path)
     terminal = start(TRAIN.replace("STOP", "import stepdbg; stepdbg.set_trace()"))
-    terminal.wait_for(r"▶ +9 ")
+    terminal.wait_for(r"▶ +10 ")
     terminal.press(":")
     terminal.wait(lambda text: "\n :" in text, "the prompt")
     terminal.press("detach\r")
@@ -116,7 +119,7 @@ def test_detach_lets_the_script_run_on_bare(start: Start, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_quitting_ends_the_script_once_the_terminal_is_in_order(start: Start) -> None:
     terminal = start(TRAIN.replace("STOP", "import stepdbg; stepdbg.set_trace()"))
-    terminal.wait_for(r"▶ +9 ")
+    terminal.wait_for(r"▶ +10 ")
     terminal.press("q")
     assert terminal.wait_end() == 128 + 15
     assert "end [[" not in terminal.text()
@@ -140,7 +143,7 @@ def test_without_a_terminal_one_line_says_so(stop: str, tmp_path: Path) -> None:
         TRAIN.replace("step == 1", "step > 0").replace("STOP", stop), tmp_path, PYTHONBREAKPOINT="stepdbg.set_trace"
     )
     said = "there is no terminal to open the debugger in; the script goes on"
-    assert run.stderr == f"stepdbg.set_trace() at train.py:9: {said}\n"
+    assert run.stderr == f"stepdbg.set_trace() at train.py:10: {said}\n"
     assert (run.stdout, run.returncode) == (bare.stdout, bare.returncode)
 
 
@@ -170,7 +173,7 @@ def test_under_stepdbg_it_just_stops_there(tmp_path: Path) -> None:
     stop = next(line for line in said if line.startswith("stop 2"))
     assert stop.endswith("stepdbg.set_trace()")
     assert said[said.index("> p step") + 1] == "  1"
-    assert "  at    train.py:9 in <module>" in said
+    assert "  at    train.py:10 in <module>" in said
 
 
 def test_importing_stepdbg_imports_no_torch_and_hardly_anything() -> None:
