@@ -184,9 +184,8 @@ class Instruments:
     def _scheduled(self, optimizer: Any) -> None:
         """A scheduler gives its optimizer a `step` of its own, which keeps the class's as it was then, in a closure."""
         step = vars(optimizer).get("step")
-        wrappers = {
-            w.__wrapped__: w for c in type(optimizer).__mro__ if hasattr(w := vars(c).get("step"), "__wrapped__")
-        }
+        steps: list[Any] = [vars(cls).get("step") for cls in type(optimizer).__mro__]
+        wrappers = {wrapper.__wrapped__: wrapper for wrapper in steps if hasattr(wrapper, "__wrapped__")}
         for cell in getattr(step, "__closure__", None) or ():
             kept = cell.cell_contents
             if isinstance(kept, FunctionType) and kept in wrappers:
