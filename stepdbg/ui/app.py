@@ -22,7 +22,7 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
-from stepdbg.protocol.records import ParameterPage
+from stepdbg.protocol.records import ParameterPage, StopReason
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -48,8 +48,8 @@ from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
 
 AHEAD = frozenset({"next", "iteration", "step", "out"})
-"""Commands that may be given while a step still runs and the screen does not show that yet: the last one given is done
-at the stop that follows. Others would do something to a phase that nobody has seen.
+"""Commands that may be given while a step still runs and the screen does not show that yet: each is done at a stop of its
+own, unless it is one for another reason than stepping. Others would do something to a phase that nobody has seen.
 """
 
 
@@ -76,7 +76,7 @@ class StepdbgApp(Parts, App[Exited | None]):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.make_parts(self, self._ask_session, self._answered)
-        self._ahead: Command | None = None
+        self._ahead: list[Command] = []
         """A step asked for while the one before still ran, and the screen did not show that yet."""
         self._console = ConsoleLink(self, lambda: self._session)
         self._follower: Worker[None] | None = None
@@ -130,7 +130,7 @@ class StepdbgApp(Parts, App[Exited | None]):
             self._follower.cancel()
         self._session = session
         self._requests = Requests(session, self._answered, self._state)
-        self._ahead = None
+        self._ahead.clear()
         self.plots.restarted()
         self._state.clear(View(session.info))
         self._follower = self.run_worker(self._read_events(session), name="events")
@@ -184,13 +184,15 @@ class StepdbgApp(Parts, App[Exited | None]):
         self._step_ahead(after)
 
     def _step_ahead(self, view: View) -> None:
-        """Do the step that was asked for while the last one still ran; not once the screen has said that it runs."""
-        command, now = self._ahead, not self._going_on
-        if command is None or (view.status is Status.STOPPED and not now):
+        """Do the steps that were asked for before the screen said that it runs: each at a stop of its own."""
+        if not self._ahead or view.status is Status.RUNNING or self._going_on:
             return
-        self._ahead = None
-        if view.status is Status.STOPPED and command.available(view) is None:
+        command = self._ahead.pop(0)
+        stepped = view.status is Status.STOPPED and view.history[-1].stop.reason is StopReason.STEP
+        if stepped and command.available(view) is None:
             command.run(self, "")
+        else:
+            self._ahead.clear()
 
     # ── messages of the panes ───────────────────────────────────────────────────────────────────────────────
 
@@ -252,7 +254,7 @@ class StepdbgApp(Parts, App[Exited | None]):
         """Do it, or say in one line why it cannot be done now."""
         if self._going_on and command.group == "Run":
             if command.name in AHEAD:
-                self._ahead = command
+                self._ahead.append(command)
                 return
             self._state.show()  # it is judged by what the script does
         reason = command.available(self._seen)
