@@ -48,8 +48,8 @@ from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
 
 AHEAD = frozenset({"next", "iteration", "step", "out"})
-"""Commands that may be given while a step still runs and the screen does not show that yet: each is done at a stop of its
-own, unless it is one for another reason than stepping. Others would do something to a phase that nobody has seen.
+"""Commands that may be given while a step still runs and the screen does not show that yet: each is done at a stop of
+its own, unless it is one for another reason than stepping. Others would do something to a phase that nobody has seen.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import fake_records as records
@@ -109,7 +109,7 @@ class FakeAgent:
             self._go_on(message.action)
         elif isinstance(message, m.Pause):
             if self._connection.state.value == "running":
-                self._stop_at(self._position + 1)
+                self._stop_at(self._position + 1, paused=True)
         elif isinstance(message, m.Cancel):
             for query in [query for query in self.waiting if query.id == message.id]:
                 self._refuse(query, "cancelled")
@@ -148,10 +148,11 @@ class FakeAgent:
             target = here + 1
         self._stop_at(target)
 
-    def _stop_at(self, position: int) -> None:
+    def _stop_at(self, position: int, *, paused: bool = False) -> None:
         if position < len(self.script.stops):
             self._position = position
-            self.say(m.Stopped(self.script.stops[position]))
+            stop = self.script.stops[position]
+            self.say(m.Stopped(replace(stop, reason=StopReason.PAUSE) if paused else stop))
         else:
             self._ended()
 

@@ -382,10 +382,10 @@ def _lines(driver: Driver) -> Any:
 
 async def test_a_step_asked_for_before_the_stop_is_shown_is_done_once() -> None:
     async with running() as driver:
-        for _ in range(3):  # the first goes on, the second waits for the stop, the third takes its place
+        for _ in range(3):  # the first goes on, the others wait for the stop before theirs
             driver.app.run_command(BY_NAME["next"])
-        await driver.stopped_at(3)
-        assert driver.session.agent.received.count(m.Resume(m.Action.NEXT)) == 2
+        await driver.stopped_at(4)
+        assert driver.session.agent.received.count(m.Resume(m.Action.NEXT)) == 3
 
 
 async def test_a_step_asked_for_before_it_is_shown_to_run_is_not_kept_for_a_far_stop() -> None:
