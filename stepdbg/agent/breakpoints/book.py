@@ -253,10 +253,12 @@ class Breakpoints:
         except Exception as error:
             control.broken(error)
         until = self._until
-        if until is not None and until[1] == line and lines.same(frame.f_code.co_filename, until[0]):
-            control.hold_here(None, frame, "; ".join(reasons), step=not reasons)
-        elif reasons:
+        target = control.going.target
+        if reasons:
             control.hold_here(None, frame, "; ".join(reasons))
+        elif until is not None and target is not None and until[1] == line:
+            if lines.same(frame.f_code.co_filename, until[0]):
+                control.hold_here(None, frame, target.words, step=True)
 
     def _watch_found(self, number: int, place: Place, frame: Any, text: str) -> None:
         """A watch has found something inside a phase, or between two."""
