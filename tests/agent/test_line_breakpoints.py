@@ -111,6 +111,13 @@ def test_a_line_without_a_phase_is_stopped_at_before_it_runs() -> None:
     assert seen[2:] == ["1", "0", "2", "2"]
 
 
+def test_lines_before_the_first_phase_belong_to_the_iteration_that_begins() -> None:
+    specs = [at(train, "zero_grad"), at(train, "# last"), at(train, "in range(")]
+    run = drive(train, ON, settings=armed(*specs))
+    stopped = [(s.iteration, s.why.partition(":")[0][-1]) for s in hits(run)]
+    assert stopped == [*((i, n) for i in (1, 2, 3) for n in "312"), (4, "3")]  # "3" is the loop's own line
+
+
 def test_a_line_of_a_forward_is_stopped_at_inside_that_phase() -> None:
     run = drive(train, ON, settings=armed(at(Net.forward, "# in forward")))
     assert places(run) == [("forward", line_of(Net.forward, "# in forward"))] * 3

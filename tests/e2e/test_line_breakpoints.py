@@ -107,18 +107,22 @@ def never_hit(folder: Path, python: str) -> None:
         [str(n), "yes", "0", f"train.py:{at}"]
         for n, at in enumerate((IN_LOOP, IN_FORWARD, IN_WORKER, IN_HELPER), 1)
     ]  # fmt: skip
-    assert [row for row in ours if row.startswith("stop ")][1:] == ["stop 2 · iteration 7 · the script has run to its end"]
+    assert [row for row in ours if row.startswith("stop 2")] == ["stop 2 · iteration 7 · the script has run to its end"]
+    assert not [row for row in ours if row.startswith("stop 3")]
 
 
 def hit(folder: Path, python: str) -> None:
     """Lines that are hit, in every way: so is the run."""
     plain = bare(folder, python)
     some = [
-        f"break train.py:{IN_LOOP} if epoch == 1 and seen == 0", f"tbreak train.py:{IN_FORWARD}",
-        f"break train.py:{IN_WORKER}", f"break train.py:{IN_MAIN}", f"logpoint train.py:{IN_HELPER} \"{{x.shape}}\" if iteration == 1",
-        "continue", "p x.shape", f"until {IN_FORWARD}", "p scale", "continue", "p (epoch, seen)", "continue", "p net",
-        "continue",
-    ]  # fmt: skip
+        f"break train.py:{IN_LOOP} if epoch == 1 and seen == 0",
+        f"tbreak train.py:{IN_FORWARD}",
+        f"break train.py:{IN_WORKER}",
+        f"break train.py:{IN_MAIN}",
+        f'logpoint train.py:{IN_HELPER} "{{x.shape}}" if iteration == 1',
+        *("continue", "p x.shape", f"until {IN_FORWARD}", "p scale", "continue", "p (epoch, seen)", "continue"),
+        *("p net", "continue"),
+    ]
     done = batch(folder, python, some)
     ours, theirs = split(done.stdout)
     assert (done.returncode, theirs, done.stderr) == (3, plain.stdout, plain.stderr), done.stdout

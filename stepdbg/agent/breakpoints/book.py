@@ -247,6 +247,8 @@ class Breakpoints:
             return
         reasons: list[str] = []
         try:
+            if not control.tracker.local.stack:
+                control.tracker.loop.come_to(frame.f_code, frame.f_lasti, perf_counter() - control.held)
             for armed in list(self._line_rows):
                 if armed.spec.line == line and lines.same(frame.f_code.co_filename, armed.spec.target):
                     self._hit(armed, frame, reasons)
@@ -256,9 +258,8 @@ class Breakpoints:
         target = control.going.target
         if reasons:
             control.hold_here(None, frame, "; ".join(reasons))
-        elif until is not None and target is not None and until[1] == line:
-            if lines.same(frame.f_code.co_filename, until[0]):
-                control.hold_here(None, frame, target.words, step=True)
+        elif until is not None and until[1] == line and lines.same(frame.f_code.co_filename, until[0]):
+            control.hold_here(None, frame, target.words if target is not None else "", step=True)
 
     def _watch_found(self, number: int, place: Place, frame: Any, text: str) -> None:
         """A watch has found something inside a phase, or between two."""
