@@ -7,6 +7,9 @@ Earlier there is only `sys.settrace` (`tracing.Traced`). It makes every Python c
 and there is one for each thread; so it is in only while a line is armed, in the threads that reach a phase, and not
 where the script has a tracer of its own.
 
+An arrival is what Python tells as one: a statement over several lines comes back to its first line before its call is
+made, as in pdb. Within one line, `settrace` tells of each round of a loop, `sys.monitoring` of the first.
+
 Where neither can be, a line is stopped at where a phase or module is called from it.
 """
 
