@@ -123,6 +123,7 @@ class ThreadSession(Session):
         finally:
             custom_phase.observer = None
             imports.close()
+            control.breakpoints.stop()
             instruments.restore()
             sock.close()
             _in_use.release()

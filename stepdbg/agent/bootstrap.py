@@ -160,6 +160,7 @@ class Agent:
             self._hold_without_torch(error, text)
         else:
             self._control.post_mortem(error, text)
+            self._control.breakpoints.stop()
 
     def _hold_without_torch(self, error: BaseException | None, text: str) -> None:
         try:
@@ -200,6 +201,8 @@ class Agent:
                 os.close(self._fd)
             except OSError:
                 pass  # the script closed it
+        if self._control is not None:
+            self._control.breakpoints.stop()
         if self._tracker is not None:
             self._tracker.armed = False
             self._tracker.control = None

@@ -165,12 +165,13 @@ class Control:
         cause = Cause(reason, at=place, inside=active, around=around, why=why, remark=self.going.remark)
         self._hold(cause, frames.of_call(frame), holding)
 
-    def hold_here(self, place: Place | None, frame: FrameType, why: str) -> None:
-        """Hold the script between two boundaries, or inside a phase, for what `why` says."""
+    def hold_here(self, place: Place | None, frame: FrameType, why: str, *, step: bool = False) -> None:
+        """Hold the script between two boundaries, or inside a phase, for what `why` says; `step`: as the user asked."""
         if self.tracker.armed and not self.holding and not self.capturing():
             stack = self.tracker.local.stack
-            inside = stack[-1] if place is not None and stack else None
-            self._hold(Cause(StopReason.BREAKPOINT, at=place, inside=inside, why=why), frames.of_call(frame))
+            inside = stack[-1] if stack else None
+            reason = StopReason.STEP if step else StopReason.BREAKPOINT
+            self._hold(Cause(reason, at=place, inside=inside, why=why), frames.of_call(frame))
 
     def say(self, message: m.Logged) -> None:
         """Send what a logpoint wrote down; also the screen may want to hear it while the script runs."""
@@ -208,6 +209,7 @@ class Control:
         """The script has run to its end: hold it before teardown."""
         self._end_free_run()
         self._hold(Cause(StopReason.FINISHED), [])
+        self.breakpoints.stop()
 
     def look(self) -> None:
         """In a free run, every POLL_EVERY seconds: hear a pause, and let go of graphs that were looked at."""
@@ -278,6 +280,7 @@ class Control:
             began = perf_counter()
             try:
                 self._pause, self.holding = False, True
+                self.breakpoints.held()
                 self.stops += 1
                 self._end_light_run()
                 report = Report(self.tracker, self.watch, self.stops, stack, self.known_optimizers(), self._report)

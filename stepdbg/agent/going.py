@@ -43,6 +43,8 @@ class Going:
         self.stop_at: Phase | None = None
         """The phase of the first stop, until that has been made."""
         self.until_iteration = 0
+        self.every_line = False
+        """Whether whatever line is run until is told of when it comes: then nobody looks for it at phases."""
         self.remark = ""
         """One sentence that goes with the next stop."""
         self._phases_around = 0
@@ -112,7 +114,7 @@ class Going:
 
     def _line_reached(self, target: Target, frame: FrameType | None) -> bool:
         """Whether one of the callers is at that line, or has passed it since the boundary or place before this one."""
-        if target.kind != "line":
+        if target.kind != "line" or self.every_line:
             return False
         line, before = int(target.name), self._line
         while frame is not None:
@@ -131,7 +133,9 @@ class Going:
 
     def grains(self) -> frozenset[Grain]:
         """The kinds of places that the target of an UNTIL may be at."""
-        return _GRAINS.get(self.target.kind, _NONE) if self.target is not None else _NONE
+        if self.target is None or (self.target.kind == "line" and self.every_line):
+            return _NONE
+        return _GRAINS.get(self.target.kind, _NONE)
 
     def at_place(self, place: Place, frame: FrameType | None) -> bool:
         """Whether to stop there."""

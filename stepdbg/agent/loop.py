@@ -158,6 +158,13 @@ class Loop:
         self._previous = site
         return station
 
+    def come_to(self, code: Any, instruction: int, clock: float) -> None:
+        """The script has come to that instruction, outside of all phases. Where an iteration is over, what lies before
+        its first phase in the same code belongs to the next one.
+        """
+        if self.over and self.order and self.order[0][0] == id(code) and instruction <= self.order[0][1]:
+            self.next_iteration(clock)
+
     def left(self, station: Station, seconds: float) -> None:
         """The phase at `station` has run for `seconds`."""
         station.count += 1

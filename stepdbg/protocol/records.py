@@ -159,7 +159,7 @@ class StopRecord:
     at: Place | None = None
     """Where inside the phase (the last of `inside`) the script is held; None: between phases."""
     why: str = ""
-    """What of the user's stopped it: "breakpoint 2: loss > 2"; empty where it was a step."""
+    """What of the user's stopped it: "breakpoint 2: loss > 2", "line 31 of train.py"; empty where it was a step."""
 
 
 @dataclass(frozen=True)

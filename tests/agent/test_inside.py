@@ -576,11 +576,9 @@ def test_until_a_line_of_the_models_own_forward() -> None:
 
     run = stepped(train, choose)
     stop = run.run.stops[1]
-    assert stop.at is not None
+    assert (stop.at, [p.phase for p in stop.inside], stop.reason) == (None, [Phase.FORWARD], StopReason.STEP)
     assert stop.here is not None
-    assert (stop.at.name, stop.stack[stop.here].line, stop.stack[stop.here].function[-7:]) == (
-        "net.second", line, "forward",
-    )  # fmt: skip
+    assert (stop.stack[stop.here].line, stop.stack[stop.here].function[-7:]) == (line, "forward")
 
 
 @pytest.mark.slow

@@ -73,6 +73,31 @@ async def test_b_toggles_at_the_line_the_phase_and_the_parameter() -> None:
         assert len(rows(driver)) == 1
 
 
+async def test_b_and_u_at_a_line_that_calls_no_phase() -> None:
+    async with running("two_nets") as driver:
+        await driver.press("5")
+        await driver.settled()
+        source = driver.app.main.query_one(SourcePane)
+        source.text.cursor = 23  # line 24: if iteration % 10 == 9
+        await driver.press("b")
+        await driver.settled()
+        (row,) = rows(driver)
+        assert (row.spec.kind, row.spec.line, row.note) == (Kind.LINE, 24, "")
+        assert source.text.marked == {23: "●"}
+        await driver.step("c")
+        assert (driver.stop.reason, driver.stop.iteration) == (StopReason.BREAKPOINT, 1)
+        assert driver.stop.stack[driver.stop.here or 0].line == 24
+        assert "● breakpoint 1: two_nets.py:24" in driver.text(StatusLine)
+        assert source.text.cursor == 23
+        await enter(driver, "condition 1 iteration == 10")
+        await driver.step("c")
+        assert driver.stop.iteration == 10
+        source.text.cursor = 24  # line 25: print
+        await driver.step("u")
+        assert (driver.stop.reason, driver.stop.stack[driver.stop.here or 0].line) == (StopReason.STEP, 25)
+        assert "● line 25 of two_nets.py" in driver.text(StatusLine)
+
+
 async def test_the_list_switches_edits_and_deletes() -> None:
     async with running("two_nets") as driver:
         screen, lines = await listed(driver)

@@ -17,6 +17,8 @@ class Armed:
         self.number = number
         self.hits = 0
         self.note = ""
+        self.remark = ""
+        """What holds for the time being, told after the note."""
         self.stale = False
         self.broken = broken
         """It cannot be used as it is: its condition cannot be read."""
@@ -46,4 +48,5 @@ class Armed:
     def told(self) -> Breakpoint:
         """As the screen's side shows it."""
         spec = replace(self.spec, ignore=self.ignore, enabled=self.enabled)
-        return Breakpoint(self.number, spec, self.hits, self.note, self.stale, self.value, self.number_value)
+        note = "; ".join(text for text in (self.note, self.remark) if text)
+        return Breakpoint(self.number, spec, self.hits, note, self.stale, self.value, self.number_value)

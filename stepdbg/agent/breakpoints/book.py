@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from stepdbg.protocol.inside import Grain, Place
 from stepdbg.protocol.records import Phase
 
 if TYPE_CHECKING:
-    from types import CodeType, FrameType
+    from types import FrameType
 
     from stepdbg.agent.active import Active
     from stepdbg.agent.control import Control
@@ -51,10 +52,18 @@ class Breakpoints:
         self._next = 1
         self._phases: dict[str, list[Armed]] = {}
         self._iterations: list[Armed] = []
+        self._line_rows: list[Armed] = []
         self._lines: list[Armed] = []
+        """Those of them that are looked for where phases and modules are called, because nothing else tells of them."""
         self._grains: dict[Grain, list[Armed]] = {}
         self._watches: Watches | None = None
-        self._monitor: lines.Lines | None = None
+        self._teller: lines.Teller | None = None
+        self._by_phase = False
+        """Whether nothing tells of lines now."""
+        self._told_by_phase = False
+        self._pid = os.getpid()
+        self._until: tuple[str, int] | None = None
+        """File and line that the script runs until."""
         self._now: Now | None = None
         self._wants_loss = False
         self._module_before = ""
@@ -76,6 +85,7 @@ class Breakpoints:
             self._next += 1
         if self.rows:
             self.arm(list(frames.walk(sys._getframe(1))))
+            self._sync_lines(sys._getframe(1))
 
     def next_number(self) -> int:
         """For one more."""
@@ -117,8 +127,10 @@ class Breakpoints:
                 if armed.spec.line == iteration != armed.seen:
                     armed.seen = iteration
                     self._hit(armed, frame, reasons)
-        if self._lines:
-            self._at_line(frame, reasons)
+        if self._line_rows:
+            self._sync_lines(frame)
+            if self._lines:
+                self._at_line(frame, reasons)
         if watches is not None and watches.in_use and not reasons:
             watches.begins(active)
         return "; ".join(reasons) if reasons else None
@@ -129,7 +141,8 @@ class Breakpoints:
             self._watches.stepped()
 
     def going_on(self, active: Active | None) -> None:
-        """The script goes on after a stop, with that phase where it was held before one."""
+        """The script goes on after a stop, with that phase where it was held before one. Call it outside `quiet()`."""
+        self._lines_go_on()
         if self._watches is not None:
             if active is not None:
                 self._watches.begins(active)
@@ -159,7 +172,10 @@ class Breakpoints:
         """Let go of everything: the script runs on bare."""
         for armed in self.rows.values():
             armed.enabled = False
+        self._until = None
         self.arm([])
+        if self._teller is not None:
+            self._teller.stop()
         if self._watches is not None and not self._watches.inside:
             self._watches.sync()
 
@@ -221,22 +237,29 @@ class Breakpoints:
             else:
                 armed.last_call = (0, 0, 0)
 
-    def _line_reached(self, code: CodeType, line: int) -> None:
-        """A line is about to run, on Python 3.12 and later."""
+    def _line_reached(self, frame: FrameType, line: int) -> None:
+        """A line of those that are armed, or run until, is about to run. Raises only what a stop raises."""
         control = self._control
-        if control is None or not control.tracker.armed or control.holding:
+        if control is None or not control.tracker.armed or control.holding or control.tracker.recording() is not None:
             return
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code is not code:
-            frame = frame.f_back
+        if os.getpid() != self._pid:  # a forked child runs bare
+            self.stop()
+            return
         reasons: list[str] = []
-        for armed in list(self.rows.values()):
-            spec = armed.spec
-            here = spec.kind is Kind.LINE and armed.enabled and spec.line == line
-            if here and lines.same(code.co_filename, spec.target):
-                self._hit(armed, frame, reasons)
-        if reasons and frame is not None:
+        try:
+            if not control.tracker.local.stack:
+                control.tracker.loop.come_to(frame.f_code, frame.f_lasti, perf_counter() - control.held)
+            for armed in list(self._line_rows):
+                if armed.spec.line == line and lines.same(frame.f_code.co_filename, armed.spec.target):
+                    self._hit(armed, frame, reasons)
+        except Exception as error:
+            control.broken(error)
+        until = self._until
+        target = control.going.target
+        if reasons:
             control.hold_here(None, frame, "; ".join(reasons))
+        elif until is not None and until[1] == line and lines.same(frame.f_code.co_filename, until[0]):
+            control.hold_here(None, frame, target.words if target is not None else "", step=True)
 
     def _watch_found(self, number: int, place: Place, frame: Any, text: str) -> None:
         """A watch has found something inside a phase, or between two."""
@@ -268,8 +291,8 @@ class Breakpoints:
             if armed.spec.kind is Kind.PHASE:
                 self._phases.setdefault(armed.spec.target, []).append(armed)
         self._iterations = [a for a in rows if a.spec.kind is Kind.ITERATION]
-        line_rows = [a for a in rows if a.spec.kind is Kind.LINE]
-        self._lines = [] if lines.EVERY_LINE else line_rows
+        self._line_rows = [a for a in rows if a.spec.kind is Kind.LINE]
+        self._arm_lines(stack)
         grains: dict[Grain, list[Armed]] = {}
         for armed in rows:
             grain = _GRAINS.get(armed.spec.kind)
@@ -280,16 +303,56 @@ class Breakpoints:
         for armed in self._lines:
             grains.setdefault(Grain.MODULE, []).append(armed)
         self._grains = grains
-        if lines.EVERY_LINE and stack is not None and (line_rows or self._monitor is not None):
-            self._monitor = self._monitor or lines.Lines(self._line_reached)
-            problem = self._monitor.arm([(a.spec.target, a.spec.line) for a in line_rows], stack)
-            for armed in line_rows:
-                armed.note = problem or armed.note
         self._arm_watches(rows, names)
         used = {name for a in rows for e in (a.condition, a.text) if e is not None for name in e.own}
         self._wants_loss = "loss" in used
         watched = self._watches is not None and (self._watches.armed or self._watches.in_use)
-        self.armed_phases = bool(self._phases or self._iterations or self._lines or watched)
+        self.armed_phases = bool(self._phases or self._iterations or self._line_rows or watched)
+
+    def _arm_lines(self, stack: list[FrameType] | None) -> None:
+        """Have lines told of, from where the script goes on; see `_lines_go_on`."""
+        wanted = [(a.spec.target, a.spec.line) for a in self._line_rows]
+        if self._until is not None:
+            wanted.append(self._until)
+        if wanted and self._teller is None:
+            self._teller = _teller(self._line_reached)
+        if self._teller is not None:
+            self._teller.arm(wanted, stack)
+        self._lines = self._line_rows if self._by_phase else []
+        remark = self._teller.remark if self._teller is not None and self._by_phase else ""
+        for armed in self._line_rows:
+            armed.remark = remark
+
+    def held(self) -> None:
+        """A stop begins: find out, outside `quiet()`, whether lines can be told of in this thread."""
+        teller = self._teller
+        self._by_phase = teller.foreign() if teller is not None else not lines.EVERY_LINE and sys.gettrace() is not None
+
+    def _lines_go_on(self) -> None:
+        """The script goes on from this stop: put in, or take out, what tells of lines."""
+        control = self._control
+        if control is None or not control.tracker.armed:
+            return
+        target = control.going.target
+        until = (target.file, int(target.name)) if target is not None and target.kind == "line" else None
+        if until != self._until:
+            self._until = until
+            self._arm_lines(list(frames.walk(sys._getframe(1))))
+        self._sync_lines(sys._getframe(1))
+
+    def _sync_lines(self, frame: FrameType) -> None:
+        """Have lines told of in this thread; where that has ceased to be possible, or is again, say so once."""
+        teller, control = self._teller, self._control
+        if teller is None or control is None:
+            return
+        by_phase = not teller.sync(frame)
+        control.going.every_line = not by_phase
+        if by_phase is not self._by_phase and (self._line_rows or self._until is not None):
+            self._by_phase = by_phase
+            self.arm(None)
+        if by_phase and self._line_rows and not self._told_by_phase and control.tracker.armed:
+            self._told_by_phase = True
+            control.warn(f"breakpoint {self._line_rows[0].number}: {teller.remark}")
 
     def _arm_watches(self, rows: Iterable[Armed], names: naming.Names | None) -> None:
         nan = next((a.number for a in rows if a.spec.kind is Kind.NAN), None)
@@ -300,3 +363,12 @@ class Breakpoints:
             self._watches = Watches(weakref.proxy(self._control), self._watch_found)
         self._watches.nan = nan
         self._watches.set_changes({a.number: a.spec.target for a in changes}, names)
+
+
+def _teller(reached: lines.Reached) -> lines.Teller:
+    """What tells of lines on this Python."""
+    if lines.EVERY_LINE:
+        return lines.Lines(reached)
+    from stepdbg.agent.breakpoints.tracing import Traced  # of interpreters whose C functions it needs
+
+    return Traced(reached)

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 Query = SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
 
-BY_PHASE = "on this Python it stops where a phase or module is called from this line; 3.12 and later stop at any line"
-
 
 class Desk:
     """What an answer needs of the stop. Lives as long as the answer."""
@@ -84,6 +82,7 @@ class Desk:
         self._arm()
         if spec.kind is Kind.EXPRESSION:
             self._evaluate()
+        note = "; ".join(text for text in (note, armed.remark) if text)
         word = "watch" if spec.kind in WATCHES else "logpoint" if spec.log else "breakpoint"
         said = f"{word} {armed.number}: {described(spec).removeprefix('watch ')}"
         return self._told(armed.number, f"{said} ({note})" if note else said)
@@ -164,7 +163,7 @@ class Desk:
         return spec, "", f"there is no {what} {spec.target}{pointing.nearest(spec.target, known)}"
 
     def _line(self, spec: Spec) -> tuple[Spec, str, str]:
-        codes = lines.codes_of(spec.target, self.stack)
+        codes = lines.codes_of(spec.target, self.stack, spec.line)
         name = spec.target.rpartition("/")[2]
         if not codes:
             return spec, "", f"no code of {name} is loaded"
@@ -172,8 +171,6 @@ class Desk:
         if line is None:
             return spec, "", f"{name} has no code at line {spec.line} or after it"
         note = "" if line == spec.line else f"line {spec.line} has no code, so line {line}"
-        if not lines.EVERY_LINE:
-            note = f"{note}; {BY_PHASE}" if note else BY_PHASE
         return replace(spec, line=line), note, ""
 
     def _evaluate(self) -> None:

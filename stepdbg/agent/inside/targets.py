@@ -9,6 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from stepdbg.agent import frames
+from stepdbg.agent.breakpoints import lines
 from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.work import NotThereError
 from stepdbg.protocol.inside import Target
@@ -58,7 +59,13 @@ def _line(file: str, line: int, stack: Sequence[tuple[FrameType, int]]) -> Targe
         chosen = fitting[0] if fitting else os.path.abspath(file)  # noqa: PTH100
     if line < 1 or (not chosen.startswith("<") and not os.path.exists(chosen)):  # noqa: PTH110
         raise NotThereError(f"there is no line {line} in {file or chosen}")
-    return Target("line", str(line), chosen, f"line {line} of {os.path.basename(chosen)}")  # noqa: PTH119
+    name = os.path.basename(chosen)  # noqa: PTH119
+    codes = lines.codes_of(chosen, [frame for frame, _ in stack], line)
+    nearest = lines.nearest_line(codes, line) if codes else line
+    if nearest is None:
+        raise NotThereError(f"{name} has no code at line {line} or after it")
+    moved = f" (line {line} has no code)" if nearest != line else ""
+    return Target("line", str(nearest), chosen, f"line {nearest} of {name}{moved}")
 
 
 def _op_or_node(text: str, names: Names) -> Target:
