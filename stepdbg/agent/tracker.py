@@ -178,7 +178,7 @@ class Tracker(FreeRun):
         if active.inside:
             self.inside.ends(active)
         if active.phase is _BACKWARD or active.phase is _ZERO_GRAD:
-            self._unwatch(control, active)
+            self._unwatch(control, active, failed=error is not None)
         now = perf_counter()
         stack = local.stack
         if stack and stack[-1] is active:
@@ -230,6 +230,7 @@ class Tracker(FreeRun):
         try:
             self.memory.begins(self.passes, loop.iteration)
             if active.phase is _BACKWARD:
+                self.memory.backward_begins(control, active, args, kwargs)
                 backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
                 active.hooks = self.watched.backward_begins(
                     args, kwargs, backward, self.spans, watch.looked_at, watch.references()
@@ -239,7 +240,7 @@ class Tracker(FreeRun):
         if active.hooks is not None:
             control.held += active.hooks.preparing
 
-    def _unwatch(self, control: Control | None, active: Active) -> None:
+    def _unwatch(self, control: Control | None, active: Active, *, failed: bool) -> None:
         """The backward (or zero_grad) has been left. The time that watching took is none of the script's."""
         began, seconds = perf_counter(), 0.0
         try:
@@ -247,7 +248,7 @@ class Tracker(FreeRun):
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
             if not (active.skipped or self.light):
-                self.memory.ended(self.passes, active.phase, self.loop.iteration)
+                self.memory.ended(self, active, failed=failed)
         except Exception as error:
             if control is not None:
                 control.broken(error)

@@ -25,6 +25,7 @@ from stepdbg.protocol.memory import (
 from stepdbg.protocol.messages import GetMemory
 from stepdbg.ui.panes.memory import MemoryPane
 from stepdbg.ui.panes.memory.chart import NOTHING, chart, column
+from stepdbg.ui.panes.memory.model import peak_sentence
 
 
 def table(app) -> list[str]:
@@ -70,7 +71,7 @@ async def test_an_unknown_graph_makes_the_sum_a_lower_bound():
         assert "unknown" in table(app)[5]
         assert "at least 444 B" in app.pane.border_title
         assert "the loss is not reachable." in table(app)
-        assert any(line.startswith("▲ peak of the bars: at least 444 B") for line in table(app))
+        assert any(line.startswith("▲ peak at least 444 B after") for line in table(app))
 
 
 async def test_cuda_and_other_tensors_have_rows_of_their_own():
@@ -158,6 +159,42 @@ def test_the_course_has_boundaries_that_were_passed_and_stops_that_were_not_coun
         (5, "backward net", 1852),
     ]
     assert moments[1].module == "net.2"
+
+
+@pytest.mark.parametrize(
+    ("moments", "words"),
+    [
+        ([], ""),
+        (
+            [Moment(1, "forward net", (10, 0, 0, 0, 2038), "net.2")],
+            "2.0 KiB in forward net, at net.2, iteration 1 (counted).",
+        ),
+        ([Moment(1, "forward net", (10, 0, 0, 0, None))], "at least 10 B after forward net, iteration 1 (counted)."),
+        ([Moment(2, "step SGD", (10, 0, 9, 0, 1), "net.2")], "20 B after step SGD, iteration 2 (counted)."),
+        ([Moment(2, "", (10, 0, 9, 0, 1))], "20 B, iteration 2 (counted)."),
+        (
+            [
+                Moment(1, "loss mse", (10, 0, 0, 0, 30), "mse"),
+                Moment(1, "backward loss", (10, 20, 0, 0, 15), "net.4", inside=True),
+                Moment(1, "backward loss", (10, 25, 0, 0, 0)),
+            ],
+            "≈45 B in backward loss, at net.4, iteration 1 (estimated).",
+        ),
+        (
+            [Moment(1, "backward loss", (10, 20, 0, 0, 15), inside=True, at_least=True)],
+            "at least ≈45 B in backward loss, iteration 1 (estimated).",
+        ),
+    ],
+)
+def test_where_the_peak_was_reached_and_how_that_is_known(moments, words):
+    assert peak_sentence(moments) == (f"▲ peak {words}" if words else "")
+
+
+def test_the_peak_inside_a_phase_is_told_in_words():
+    inside = MemoryNote(3, "backward loss", 10, 20, 0, 0, 15, "net.4", inside=True)
+    assert "peak ≈45 B in backward loss, at net.4, iteration 3 (estimated)." in plain_lines(memory(passed=(inside,)))
+    (moment, _) = timeline((full(memory=memory(passed=(inside,))),))
+    assert (moment.inside, moment.total) == (True, 45)
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -22,8 +22,11 @@ a view or an expanded tensor is the storage it is cut from. What a hook has pack
 
 The bars stack the five rows of `■`, the first at the bottom, one bar for each boundary that was looked at or passed
 (also inside `i`). Below each is what had just run: `d`ata `z`ero_grad `f`orward `l`oss `b`ackward `u`nscale `c`lip
-`s`tep sc`h`eduler, `?` if the graph's bytes are not known, and `▲` for the peak of what is shown. Between boundaries
-more may be held for a moment: the peak of the process, or of CUDA, has that.
+`s`tep sc`h`eduler, `?` if the graph's bytes are not known, and `▲` for the peak of what is shown. In a forward what is
+saved only grows: it is the most at the module that saved last. Inside a backward more may be held than before and after
+it, since gradients come while the graph is not given back yet: then it has a second bar, estimated (`≈`) from the graph
+in the order in which autograd runs it. What is in no category, such as the gradients that flow, is in no bar: the peak
+of the process, or of CUDA, has that.
 
 Gradients are *summed in place*: without `zero_grad` their values grow, not their bytes. Bytes grow from
 stop to stop when a graph is kept alive, as `total += loss` does. `M` shows modules and parameters one by one.

@@ -13,6 +13,9 @@ from stepdbg.protocol.memory import TRAINING, Category, MemoryRecord
 from stepdbg.ui import format as fmt
 
 HELD = "held for training"
+MAKES_GRAPH = ("forward", "loss")
+"""Phases in which what is saved only grows: it is the most at the module that saved last."""
+
 PRESS = "press 4"
 """Instead of a number that is counted only while the pane has the keys."""
 
@@ -110,15 +113,18 @@ def headline(recorded: Recorded) -> str:
 
 
 def peak_sentence(moments: Sequence[Moment]) -> str:
-    """Where the peak of what is shown was reached; empty where nothing was counted."""
+    """Where the peak of what is shown was reached, and how that is known; empty where nothing was counted."""
     top = peak(moments)
     if top is None:
         return ""
     moment = moments[top]
-    after = f", after {moment.ran}" if moment.ran else ""
-    by = f"; {moment.module} saved last" if moment.module else ""
-    lacking = " at least" if None in moment.values else ""
-    return f"▲ peak of the bars:{lacking} {size(moment.total or 0)}, iteration {moment.iteration}{after}{by}."
+    lacking = "at least " if None in moment.values or moment.at_least else ""
+    how, about = ("estimated", "≈") if moment.inside else ("counted", "")
+    phase = moment.ran.partition(" ")[0]
+    within = moment.inside or (phase in MAKES_GRAPH and moment.module)
+    where = f" {'in' if within else 'after'} {moment.ran}" if moment.ran else ""
+    by = f", at {moment.module}" if within and moment.module else ""
+    return f"▲ peak {lacking}{about}{size(moment.total or 0)}{where}{by}, iteration {moment.iteration} ({how})."
 
 
 def saved_sentence(recorded: Recorded, most: int = 3) -> str:
