@@ -37,8 +37,10 @@ def lines(
     for device in record.devices:
         rows.append((f"{device.device} allocated", f"{size(device.allocated)}, peak {size(device.peak_allocated)}"))
         rows.append((f"{device.device} reserved", f"{size(device.reserved)}, peak {size(device.peak_reserved)}"))
-    rest = f", and about {size(others.own_rest)} of records" if others is not None else ""
-    rows.append(("the debugger's tensors", size(record.own) + rest))
+    own = f"about {size(record.own + others.own_rest)}" if others is not None else f"at least {size(record.own)}"
+    rows.append(("the debugger's own", own))
+    limit = f"at most {size(record.own_limit)} (--previous-values)"
+    rows.append(("  of it earlier values", f"{size(record.own_copies)}, {limit}"))
     result = [f"{label:<{LABEL}}{value}" for label, value in rows]
     for text in sentences(record, size):
         result += textwrap.wrap(text, max(width, 20))

@@ -147,7 +147,12 @@ class MemoryRecord:
     devices: tuple[DeviceBytes, ...] = ()
     """CUDA devices that the script uses."""
     own: int = 0
-    """Bytes of the tensors that the debugger holds itself: copies of earlier values. In none of the above."""
+    """Bytes of the tensors that the debugger holds itself: copies of earlier values, and of what marked modules put
+    out. In none of the above."""
+    own_copies: int = 0
+    """Of `own`: the copies of earlier values."""
+    own_limit: int = 0
+    """As many bytes these may take: `Settings.previous_bytes`."""
     summed: Summed | None = None
     """None: no gradient, or not seen pass by pass."""
     clearing: Clearing | None = None

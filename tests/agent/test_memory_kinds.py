@@ -249,7 +249,7 @@ def other(train: Callable[[], Any], settings: m.Settings | None = None) -> list[
         if stop.next and stop.next.phase.value == "forward":
             found.append(await session.request(GetOtherMemory(0)))
             record = await session.request(m.GetMemory(0))
-            assert record.own == found[-1].own  # as counted along the way, and as the tensors are
+            assert record.own == record.own_copies == found[-1].own  # as counted along the way, and as the tensors are
 
     drive(train, visit=visit, settings=settings)
     return found

@@ -122,7 +122,7 @@ class Snapshots:
     ) -> None:
         changed: list[tuple[str, Tensor, Tensor]] = []
         # By the tensor, not by its name: inside a function it goes by that function's variables.
-        known = {id(kept.ref): kept for kept in before.values()}
+        known = self.last()
         for name, tensor, plain in readable:
             kept = known.get(id(weakref.ref(tensor)))
             if kept is not None and kept.ref() is tensor and kept.still_is(tensor, plain):
@@ -151,6 +151,10 @@ class Snapshots:
             kept.stops -= 1
             if not kept.stops:
                 self.nbytes -= kept.nbytes
+
+    def last(self) -> dict[int, Kept]:
+        """The copies of the last stop, each by the id of the weak reference to its tensor."""
+        return {id(kept.ref): kept for kept in self._all[-1].values.values()} if self._all else {}
 
     def tensors(self) -> Iterator[Tensor]:
         """Every copy, each once."""

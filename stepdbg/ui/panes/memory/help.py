@@ -15,7 +15,8 @@ counted, not estimated.
 | **other tensors** | all else that Python knows of; counted while this pane has the keys: a pass over all objects |
 | **process** | resident memory with libraries and caches, and the most it ever was |
 | **cuda:0** | what torch's allocator has given out and reserved, and the most of each |
-| **debugger** | copies that stepdbg holds of earlier values, and about what its records take; in no other row |
+| **debugger's own** | all that stepdbg takes; its records are estimated while this pane has the keys; in no other row |
+| **earlier values** | of it: copies of what a step started from and of earlier stops, at most `--previous-values` |
 
 Each storage is counted once, in the first row that holds it (parameters, buffers, gradients, state, saved, others):
 a view or an expanded tensor is the storage it is cut from. What a hook has packed to a disk takes nothing.

@@ -58,8 +58,10 @@ def rows(recorded: Recorded, before: Recorded | None) -> list[Row]:
         found.append(Row(Category.OTHER.value, why, known=False))
     if memory is None:
         return found
-    rest = f"+ ≈{size(others.own_rest)}" if others is not None else ""
-    found.append(Row("debugger's own", size(memory.own), rest))
+    # Without what its records take, where that is not estimated, it is only a lower bound.
+    own = f"≈{size(memory.own + others.own_rest)}" if others is not None else f"≥ {size(memory.own)}"
+    found.append(Row("debugger's own", own))
+    found.append(Row("  earlier values", size(memory.own_copies), f"≤ {size(memory.own_limit)}"))
     found.append(_row("process, peak", memory.process_peak, None))
     for device in memory.devices:
         found.append(Row(f"{device.device} allocated", size(device.allocated), f"▲{size(device.peak_allocated)}"))
