@@ -325,7 +325,8 @@ class Tracker(FreeRun):
         while spans and spans[0][1] <= oldest:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()
-        self.leaks.began(self, self._iteration, self._iteration_began_at)
+        ended, self.loop.over_at = self.loop.over_at, None
+        self.leaks.began(self, self._iteration, self._iteration_began_at if ended is None else ended)
 
     @staticmethod
     def _reopen(local: Local) -> None:

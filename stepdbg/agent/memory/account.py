@@ -118,6 +118,13 @@ def storages(names: Names) -> set[int]:
     return counted
 
 
+def trained(names: Names) -> set[int]:
+    """Data pointers of parameters, buffers, gradients and optimizer state."""
+    count = Count()
+    count.hold((p.tensor for p in names.parameters), names.buffers, [o for _, o in names.optimizers.values()])
+    return count.seen
+
+
 def bytes_of(tensors: Iterable[Tensor]) -> int:
     """Bytes of their storages, each once."""
     return count_once((pair for tensor in tensors for pair in tensor_storages(tensor)), set())
