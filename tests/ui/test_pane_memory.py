@@ -172,6 +172,7 @@ def test_the_course_has_boundaries_that_were_passed_and_stops_that_were_not_coun
             "2.0 KiB in forward net, at net.2, iteration 1 (counted).",
         ),
         ([Moment(1, "forward net", (10, 0, 0, 0, None))], "at least 10 B after forward net, iteration 1 (counted)."),
+        ([Moment(2, "loss function", (10, 0, 0, 0, 30))], "40 B in loss function, iteration 2 (counted)."),
         ([Moment(2, "step SGD", (10, 0, 9, 0, 1), "net.2")], "20 B after step SGD, iteration 2 (counted)."),
         ([Moment(2, "", (10, 0, 9, 0, 1))], "20 B, iteration 2 (counted)."),
         (

@@ -123,7 +123,7 @@ def peak_sentence(moments: Sequence[Moment]) -> str:
     lacking = "at least " if None in moment.values or moment.at_least else ""
     how, about = ("estimated", "≈") if moment.inside else ("counted", "")
     phase = moment.ran.partition(" ")[0]
-    within = moment.inside or (phase in MAKES_GRAPH and moment.module)
+    within = moment.inside or (phase in MAKES_GRAPH and moment.values[-1])
     where = f" {'in' if within else 'after'} {moment.ran}" if moment.ran else ""
     by = f", at {moment.module}" if within and moment.module else ""
     return f"▲ peak {lacking}{about}{size(moment.total or 0)}{where}{by}, iteration {moment.iteration} ({how})."
