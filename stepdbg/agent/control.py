@@ -357,6 +357,7 @@ class Control:
             tracker.passes.ran_free()
             tracker.memory.ran_free()
             tracker.before.runs_free()
+            tracker.leaks.runs_free()
         self.watch.thorough = not runs
         if self.watch.thorough:
             self.watch.complete = True

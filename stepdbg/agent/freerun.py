@@ -30,6 +30,7 @@ class FreeRun:
     known_optimizers: Callable[[], Iterable[int]]
     is_criterion: Callable[[type[Any]], bool]
     recording: Callable[[], Any]
+    sequence_number: Callable[[], int]
 
     def _begin(
         self, control: Control, phase: Phase, subject: Any, frame: FrameType, skippable: bool, depth: int
@@ -103,6 +104,8 @@ class FreeRun:
             loop.over = True
         else:
             loop.stepped(id(args[0]), self.known_optimizers)
+        if loop.over:
+            loop.over_at = self.sequence_number()
 
     def raised_free(self, phase: Phase | None, subject: Any, frame: FrameType, error: BaseException) -> None:
         """A phase (None: of a module) has raised in a free run: note where, for the post-mortem."""

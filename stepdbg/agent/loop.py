@@ -126,6 +126,8 @@ class Loop:
         """Whether there was a backward in this micro-batch."""
         self.over = False
         """Whether the iteration has ended, so that the next phase (but a SCHEDULER's) begins another."""
+        self.over_at: int | None = None
+        """The sequence number at which it ended in a free run, where nothing tells when the next one begins."""
         self._stepped: set[int] = set()
         self._expected: set[int] | None = None
         self.alone: int | None = None

@@ -16,6 +16,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from stepdbg.agent.deep import LookedAt
 from stepdbg.agent.loop import Station
+from stepdbg.agent.memory.leaks import KeptFree
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class LossWatch:
         """What the `autograd.grad` that was entered last differentiates by."""
         self._freeing = False
         """Whether the last backward of a free run freed its graph."""
+        self._keeping = 0
+        """How many backwards of a free run in a row, the last ones, have not."""
+        self._root_iteration = 0
+        """In which iteration the last of them was."""
         self.looked_at = LookedAt()
         self.scaled = False
         """Whether the loss of the backward entered last was scaled by a GradScaler."""
@@ -131,12 +136,15 @@ class LossWatch:
         # What `Tensor.backward` passes on when nothing was given to it is the common case.
         plain = method == "backward" and len(call) == 4 and call[2] is None and not call[3]
         self._freeing = plain or not _keeps_graph(call, kwargs, method)
+        self._keeping = 0 if self._freeing else self._keeping + 1
+        self._root_iteration = self._tracker.loop.iteration
 
     def after_free_run(self) -> None:
         """The free run is over: what was seen before it is the past, the root of its last backward the loss."""
         self.complete = False
         self.inline = None
-        root = self.root() if self.root is not None else None
+        ref = self.root
+        root = ref() if ref is not None else None
         self.root = None
         if root is not None:
             station = self.seen.station if self.seen is not None else Station(Phase.BACKWARD, 0)
@@ -147,6 +155,10 @@ class LossWatch:
             self.roots = [self.seen.ref]
             if self._freeing:
                 self.freed_roots.append(self.seen.ref)
+        if self._keeping:
+            kept = KeptFree(ref, self._root_iteration, self._keeping, self._tracker.loop.partly_free)
+            self._tracker.leaks.kept_free = kept
+        self._keeping = 0
 
     def result(self, active: Active, result: Any) -> None:
         """A FORWARD or LOSS phase has returned `result`."""

@@ -29,7 +29,7 @@ from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.loop import Station
 from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory import leaks_report, whatif, whatif_graph
-from stepdbg.agent.memory.account import storages
+from stepdbg.agent.memory.account import storages, trained
 from stepdbg.agent.memory.answers import Memory
 from stepdbg.agent.memory.own import own_tensors
 from stepdbg.agent.optim.explain import Asked, explain
@@ -276,6 +276,7 @@ class Report:
             iteration=tracker.loop.iteration,
             frames=[frame for frame, _ in self.stack],
             known=storages(names),
+            trained=trained(names),
             ours={id(tensor) for tensor in own_tensors(tracker, self._next.snapshots)},
             looked_at=self._watch.looked_at,
             label=names.label,

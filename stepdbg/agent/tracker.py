@@ -178,7 +178,7 @@ class Tracker(FreeRun):
         if active.inside:
             self.inside.ends(active)
         if active.watched or (not self.light and (active.phase is _BACKWARD or active.phase is _ZERO_GRAD)):
-            self._unwatch(control, active)
+            self._unwatch(control, active, failed=error is not None)
         now = perf_counter()
         stack = local.stack
         if stack and stack[-1] is active:
@@ -231,6 +231,7 @@ class Tracker(FreeRun):
         try:
             self.memory.begins(self.passes, loop.iteration)
             if active.phase is _BACKWARD:
+                self.memory.backward_begins(control, active, args, kwargs)
                 backward = Backward(loop.iteration, loop.micro_batch, tuple(watch.roots))
                 active.hooks = self.watched.backward_begins(
                     args, kwargs, backward, self.spans, watch.looked_at, watch.references()
@@ -240,7 +241,7 @@ class Tracker(FreeRun):
         if active.hooks is not None:
             control.held += active.hooks.preparing
 
-    def _unwatch(self, control: Control | None, active: Active) -> None:
+    def _unwatch(self, control: Control | None, active: Active, *, failed: bool) -> None:
         """The backward (or zero_grad) has been left. The time that watching took is none of the script's."""
         began, seconds = perf_counter(), 0.0
         try:
@@ -248,7 +249,7 @@ class Tracker(FreeRun):
                 seconds = self.watched.backward_ended(active.hooks)
                 began = perf_counter()
             if not (active.skipped or self.light):
-                self.memory.ended(self.passes, active.phase, self.loop.iteration)
+                self.memory.ended(self, active, failed=failed)
         except Exception as error:
             if control is not None:
                 control.broken(error)
@@ -325,7 +326,8 @@ class Tracker(FreeRun):
         while spans and spans[0][1] <= oldest:
             spans.popleft()
         self._iteration_began_at = self.sequence_number()
-        self.leaks.began(self, self._iteration, self._iteration_began_at)
+        ended, self.loop.over_at = self.loop.over_at, None
+        self.leaks.began(self, self._iteration, self._iteration_began_at if ended is None else ended)
 
     @staticmethod
     def _reopen(local: Local) -> None:

@@ -22,7 +22,11 @@ class Moment:
     module: str = ""
     """The module that saved last for the graph alive then."""
     stop: int | None = None
-    """None: it was passed without a stop."""
+    """None: it was passed without a stop, or lies inside a phase."""
+    inside: bool = False
+    """Whether it is the peak inside the phase `ran`: an estimate."""
+    at_least: bool = False
+    """Whether more may have been held."""
 
     @property
     def total(self) -> int | None:
@@ -38,7 +42,10 @@ def timeline(history: Sequence[Recorded]) -> tuple[Moment, ...]:
         if memory is None:
             moments.append(Moment(recorded.stop.iteration, ran_before(recorded.stop), (), stop=recorded.stop.number))
             continue
-        moments.extend(Moment(note.iteration, note.ran, _values(note), note.module) for note in memory.passed)
+        moments.extend(
+            Moment(note.iteration, note.ran, _values(note), note.module, None, note.inside, note.at_least)
+            for note in memory.passed
+        )
         iteration, ran = recorded.stop.iteration, ran_before(recorded.stop)
         moments.append(Moment(iteration, ran, _values(memory), memory.module, recorded.stop.number))
     return tuple(moments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 
-from stepdbg.protocol.memory import TRAINING, Category, Clearing, MemoryRecord, OtherMemory, Summed
+from stepdbg.protocol.memory import TRAINING, Category, Clearing, MemoryNote, MemoryRecord, OtherMemory, Summed
 
 Size = Callable[[int], str]
 LABEL = 24
@@ -37,8 +37,10 @@ def lines(
     for device in record.devices:
         rows.append((f"{device.device} allocated", f"{size(device.allocated)}, peak {size(device.peak_allocated)}"))
         rows.append((f"{device.device} reserved", f"{size(device.reserved)}, peak {size(device.peak_reserved)}"))
-    rest = f", and about {size(others.own_rest)} of records" if others is not None else ""
-    rows.append(("the debugger's tensors", size(record.own) + rest))
+    own = f"about {size(record.own + others.own_rest)}" if others is not None else f"at least {size(record.own)}"
+    rows.append(("the debugger's own", own))
+    limit = f"at most {size(record.own_limit)} (--previous-values)"
+    rows.append(("  of it earlier values", f"{size(record.own_copies)}, {limit}"))
     result = [f"{label:<{LABEL}}{value}" for label, value in rows]
     for text in sentences(record, size):
         result += textwrap.wrap(text, max(width, 20))
@@ -56,11 +58,20 @@ def sentences(record: MemoryRecord, size: Size = exactly) -> list[str]:
     found = [statement(record, size)]
     if record.clearing is not None:
         found.append(cleared(record.clearing, size))
+    found += [peak_inside(note, size) for note in record.passed if note.inside]
     if record.note:
         found.append(f"{record.note.rstrip('.')}.")
     if record.unread:
         found.append(f"{_plural(record.unread, 'tensor')} of an opaque layout: bytes unknown, not counted.")
     return found
+
+
+def peak_inside(note: MemoryNote, size: Size = exactly) -> str:
+    """The peak inside a phase, where that is above what was held before and after it."""
+    least = "at least " if note.at_least else ""
+    at = f", at {note.module}" if note.module else ""
+    held = sum(note.of(category) or 0 for category in TRAINING)
+    return f"peak {least}≈{size(held)} in {note.ran}{at}, iteration {note.iteration} (estimated)."
 
 
 def statement(record: MemoryRecord, size: Size = exactly) -> str:

@@ -44,6 +44,8 @@ class SavedBy:
     nbytes: int
     nodes: int
     """How many of its nodes keep something."""
+    so_far: int = 0
+    """What was saved in all when it had saved its last: the sum in the order of the forward."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Clearing:
 
 @dataclass(frozen=True)
 class MemoryNote:
-    """A boundary that was passed without a stop."""
+    """A boundary that was passed without a stop; or the peak inside a phase, where that is above both its ends."""
 
     iteration: int
     ran: str
@@ -103,7 +105,11 @@ class MemoryNote:
     buffers: int
     graph: int | None
     module: str = ""
-    """The module that saved last for the graph alive then."""
+    """The module that saved last for the graph alive then; inside a backward, that whose node ran last."""
+    inside: bool = False
+    """Whether this is the peak inside the phase `ran`: estimated from the graph, as autograd goes through it."""
+    at_least: bool = False
+    """Whether more may be held then: what hooks unpack, and what checkpointed calls compute again."""
 
     def of(self, category: Category) -> int | None:
         """Bytes of that category; None: unknown."""
@@ -141,7 +147,12 @@ class MemoryRecord:
     devices: tuple[DeviceBytes, ...] = ()
     """CUDA devices that the script uses."""
     own: int = 0
-    """Bytes of the tensors that the debugger holds itself: copies of earlier values. In none of the above."""
+    """Bytes of the tensors that the debugger holds itself: copies of earlier values, and of what marked modules put
+    out. In none of the above."""
+    own_copies: int = 0
+    """Of `own`: the copies of earlier values."""
+    own_limit: int = 0
+    """As many bytes these may take: `Settings.previous_bytes`."""
     summed: Summed | None = None
     """None: no gradient, or not seen pass by pass."""
     clearing: Clearing | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,7 @@ def test_saved_by_module_adds_up_and_agrees_with_the_graph() -> None:
     drive(train, visit=visit)
     (record,) = found
     assert sum(row.nbytes for row in record.modules) == record.graph
+    assert [row.so_far for row in record.modules] == list(accumulate(row.nbytes for row in record.modules))
     # The input; the result of tanh counts at the newest that keeps it, the last layer; output and target.
     assert [(row.path, row.kind, row.nbytes) for row in record.modules] == [
         ("net.0", "Linear", 8 * 4 * 4),
@@ -247,7 +249,7 @@ def other(train: Callable[[], Any], settings: m.Settings | None = None) -> list[
         if stop.next and stop.next.phase.value == "forward":
             found.append(await session.request(GetOtherMemory(0)))
             record = await session.request(m.GetMemory(0))
-            assert record.own == found[-1].own  # as counted along the way, and as the tensors are
+            assert record.own == record.own_copies == found[-1].own  # as counted along the way, and as the tensors are
 
     drive(train, visit=visit, settings=settings)
     return found

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stepdbg.agent.compare.snapshots import Snapshots
+from stepdbg.agent.naming import Named
 from stepdbg.agent.optim.before import NO_STEP, NOT_STEPPED, RAN_FREE, Before
 from stepdbg.agent.optim.copies import CHUNK, SMALL
 from stepdbg.agent.quiet import quiet
@@ -40,8 +42,8 @@ def with_grads(params: list[nn.Parameter]) -> list[nn.Parameter]:
     return params
 
 
-def step(before: Before, optimizer: Any, iteration: int = 1) -> None:
-    before.step_begins(optimizer, iteration, (optimizer,), {})
+def step(before: Before, optimizer: Any, iteration: int = 1, snapshots: Snapshots | None = None) -> None:
+    before.step_begins(optimizer, iteration, (optimizer,), {}, snapshots=snapshots)
     optimizer.step()
     before.step_ended(id(optimizer))
 
@@ -438,7 +440,9 @@ def test_a_step_that_raises_says_so() -> None:
 
 @pytest.mark.parametrize("capturing", [True, False])
 def test_nothing_is_copied_while_a_cuda_graph_is_recorded(capturing: bool) -> None:
-    control = SimpleNamespace(held=0.0, capturing=lambda: capturing, watch=SimpleNamespace(grad_label=""))
+    control = SimpleNamespace(
+        held=0.0, capturing=lambda: capturing, watch=SimpleNamespace(grad_label=""), snapshots=None
+    )
     params = with_grads(parameters((3,)))
     optimizer = torch.optim.SGD(params, lr=0.1)
     before = Before()
@@ -671,3 +675,44 @@ def test_whose_it_is_and_why_nobody_touches_it() -> None:
     assert answers["(5,)"] == "net.0.weight[5]: the shape is 6×4, so write net.0.weight[0, 0]"
     assert answers["(6, 0)"] == "net.0.weight[6, 0]: 6 is out of range, the shape is 6×4"
     assert answers["(0, 4)"] == "net.0.weight[0, 4]: 4 is out of range, the shape is 6×4"
+
+
+# ── copies that there are twice ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_the_same_at_the_last_stop_is_shared_with_it() -> None:
+    first, second, third = params = with_grads(parameters((5,), (4, 3), (7,)))
+    before, snapshots, optimizer = Before(), Snapshots(), torch.optim.SGD(params, lr=0.5)
+    snapshots.take(1, 1, [Named(str(at), p, "") for at, p in enumerate(params)])
+    with torch.no_grad():
+        second.mul_(2)  # the version tells
+        third.data[0] += 1  # it does not
+    expected = [p.detach().clone() for p in params]
+    before.step_begins(optimizer, 1, (optimizer,), {}, snapshots=snapshots)
+    copies = snapshots.last()
+    shared = [before.value_of(p) is copies[id(weakref.ref(p))].copy for p in params]
+    assert shared == [True, False, False]
+    assert before.shared_bytes(snapshots) == 5 * 4
+    assert before.shared_bytes(Snapshots()) == 0
+    optimizer.step()
+    before.step_ended(id(optimizer))
+    for _ in range(2):  # what is shared is never written to
+        for p, value in zip(params, expected, strict=True):
+            assert torch.equal(before.value_of(p), value)
+        expected = [p.detach().clone() for p in params]
+        before.step_begins(optimizer, 2, (optimizer,), {}, snapshots=snapshots)
+        optimizer.step()
+        before.step_ended(id(optimizer))
+    assert torch.equal(copies[id(weakref.ref(first))].copy, snapshots.at(1)[0].values["0"].copy)  # type: ignore[union-attr]
+    assert before.shared_bytes(snapshots) == 0
+
+
+def test_what_is_shared_counts_once_until_the_stop_is_forgotten() -> None:
+    (weight,) = params = with_grads(parameters((100,)))
+    before, optimizer = Before(), torch.optim.SGD(params, lr=0.5)
+    snapshots = Snapshots(limit=400)
+    snapshots.take(1, 1, [Named("w", weight, "")])
+    step(before, optimizer, snapshots=snapshots)
+    assert (before.nbytes, snapshots.nbytes, before.shared_bytes(snapshots)) == (800, 400, 400)
+    snapshots.take(2, 1, [Named("w", weight, "")])  # there is room for one stop only
+    assert (before.nbytes, snapshots.nbytes, before.shared_bytes(snapshots)) == (800, 400, 0)

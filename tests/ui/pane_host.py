@@ -225,7 +225,7 @@ def values(name="net.0.weight", value=None, **changes) -> ValuesRecord:
 
 
 def memory(number=5, **changes) -> MemoryRecord:
-    return replace(MemoryRecord(number, 296, 148, 4, 0, 0, 1408, 1), **changes)
+    return replace(MemoryRecord(number, 296, 148, 4, 0, 0, 1408, 1, own_limit=256 << 20), **changes)
 
 
 def view(*recorded: Recorded, status=Status.STOPPED, **changes) -> View:

@@ -154,8 +154,8 @@ async def test_the_peak_is_marked_with_the_phase_and_the_module_that_saved_last(
         totals = [recorded.memory.held for recorded in driver.view.history if recorded.memory is not None]
         top = driver.view.history[totals.index(max(totals))].stop
         said = " ".join(text)
-        assert f"iteration {top.iteration}, after loss criterion; criterion saved last." in said
-        axis = next(line for line in text if PEAK in line and "peak of" not in line)
+        assert f"in loss criterion, at criterion, iteration {top.iteration} (counted)." in said
+        axis = next(line for line in text if PEAK in line and "▲ peak" not in line)
         assert axis.count(PEAK) == 1
 
 

@@ -25,6 +25,7 @@ from stepdbg.protocol.memory import (
 from stepdbg.protocol.messages import GetMemory
 from stepdbg.ui.panes.memory import MemoryPane
 from stepdbg.ui.panes.memory.chart import NOTHING, chart, column
+from stepdbg.ui.panes.memory.model import peak_sentence
 
 
 def table(app) -> list[str]:
@@ -48,8 +49,9 @@ async def test_memory_by_category_with_change_and_course():
         assert cells(rows[6])[:5] == ["held", "for", "training", "1.8", "KiB"]
         assert cells(rows[7])[2:6] == ["231", "MiB", "+1.0", "MiB"]
         assert cells(rows[8]) == ["other", "tensors", "press", "4"]
-        assert cells(rows[9]) == ["debugger's", "own", "0", "B"]
-        assert rows[10][45:].split() == ["b", "▲"]
+        assert cells(rows[9]) == ["debugger's", "own", "≥", "0", "B"]
+        assert cells(rows[10]) == ["earlier", "values", "0", "B", "≤", "256", "MiB"]
+        assert rows[11][45:].split() == ["b", "▲"]
         assert "1.8 KiB held for training" in app.pane.border_title
         assert app.wanted() == [GetOtherMemory(0)]  # the pane has the keys
 
@@ -70,19 +72,20 @@ async def test_an_unknown_graph_makes_the_sum_a_lower_bound():
         assert "unknown" in table(app)[5]
         assert "at least 444 B" in app.pane.border_title
         assert "the loss is not reachable." in table(app)
-        assert any(line.startswith("▲ peak of the bars: at least 444 B") for line in table(app))
+        assert any(line.startswith("▲ peak at least 444 B after") for line in table(app))
 
 
 async def test_cuda_and_other_tensors_have_rows_of_their_own():
-    known = memory(devices=(DeviceBytes("cuda:0", 1 << 20, 2 << 20, 3 << 20, 4 << 20),), own=2048)
+    known = memory(devices=(DeviceBytes("cuda:0", 1 << 20, 2 << 20, 3 << 20, 4 << 20),), own=2048, own_copies=1024)
     others = OtherMemory(5, 4096, 3, (), 512, 0, 2048, 1 << 20, hidden=7)
     app = Host(MemoryPane(), view(full(memory=known, others=others)))
     async with app.run_test(size=(76, 22)):
         rows = table(app)
         assert cells(rows[8]) == ["other", "tensors", "4.0", "KiB"]
-        assert cells(rows[9]) == ["debugger's", "own", "2.0", "KiB", "+", "≈1.0", "MiB"]
-        assert cells(rows[11]) == ["cuda:0", "allocated", "1.0", "MiB", "▲3.0", "MiB"]
-        assert cells(rows[12]) == ["cuda:0", "reserved", "2.0", "MiB", "▲4.0", "MiB"]
+        assert cells(rows[9]) == ["debugger's", "own", "≈1.0", "MiB"]
+        assert cells(rows[10]) == ["earlier", "values", "1.0", "KiB", "≤", "256", "MiB"]
+        assert cells(rows[12]) == ["cuda:0", "allocated", "1.0", "MiB", "▲3.0", "MiB"]
+        assert cells(rows[13]) == ["cuda:0", "reserved", "2.0", "MiB", "▲4.0", "MiB"]
         text = " ".join(rows)
         assert "512 B are inputs that checkpointed calls keep" in text
         assert "without those that gc.freeze() hides" in text
@@ -160,6 +163,43 @@ def test_the_course_has_boundaries_that_were_passed_and_stops_that_were_not_coun
     assert moments[1].module == "net.2"
 
 
+@pytest.mark.parametrize(
+    ("moments", "words"),
+    [
+        ([], ""),
+        (
+            [Moment(1, "forward net", (10, 0, 0, 0, 2038), "net.2")],
+            "2.0 KiB in forward net, at net.2, iteration 1 (counted).",
+        ),
+        ([Moment(1, "forward net", (10, 0, 0, 0, None))], "at least 10 B after forward net, iteration 1 (counted)."),
+        ([Moment(2, "loss function", (10, 0, 0, 0, 30))], "40 B in loss function, iteration 2 (counted)."),
+        ([Moment(2, "step SGD", (10, 0, 9, 0, 1), "net.2")], "20 B after step SGD, iteration 2 (counted)."),
+        ([Moment(2, "", (10, 0, 9, 0, 1))], "20 B, iteration 2 (counted)."),
+        (
+            [
+                Moment(1, "loss mse", (10, 0, 0, 0, 30), "mse"),
+                Moment(1, "backward loss", (10, 20, 0, 0, 15), "net.4", inside=True),
+                Moment(1, "backward loss", (10, 25, 0, 0, 0)),
+            ],
+            "≈45 B in backward loss, at net.4, iteration 1 (estimated).",
+        ),
+        (
+            [Moment(1, "backward loss", (10, 20, 0, 0, 15), inside=True, at_least=True)],
+            "at least ≈45 B in backward loss, iteration 1 (estimated).",
+        ),
+    ],
+)
+def test_where_the_peak_was_reached_and_how_that_is_known(moments, words):
+    assert peak_sentence(moments) == (f"▲ peak {words}" if words else "")
+
+
+def test_the_peak_inside_a_phase_is_told_in_words():
+    inside = MemoryNote(3, "backward loss", 10, 20, 0, 0, 15, "net.4", inside=True)
+    assert "peak ≈45 B in backward loss, at net.4, iteration 3 (estimated)." in plain_lines(memory(passed=(inside,)))
+    (moment, _) = timeline((full(memory=memory(passed=(inside,))),))
+    assert (moment.inside, moment.total) == (True, 45)
+
+
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -223,6 +263,7 @@ def test_plain_lines_have_every_category_and_every_number_to_the_byte():
         devices=(DeviceBytes("cuda:0", 1, 2, 3, 4),),
         process_peak=1 << 30,
         own=7,
+        own_copies=5,
         note="the loss is not reachable",
     )
     others = OtherMemory(5, 4096, 1, (), 0, 0, 7, 99)
@@ -233,10 +274,11 @@ def test_plain_lines_have_every_category_and_every_number_to_the_byte():
     assert "other tensors           4,096 B in 1 storage" in text
     assert "process (RSS)           1,048,576 B" in text
     assert "cuda:0 allocated        1 B, peak 3 B" in text
-    assert "the debugger's tensors  7 B, and about 99 B of records" in text
+    assert "the debugger's own      about 106 B" in text
+    assert "  of it earlier values  5 B, at most 268,435,456 B (--previous-values)" in text
     assert "the loss is not reachable." in text
     assert text[-2:] == ["  (no module)           896 B", "  net.0                 512 B  Linear"]
-    assert all(len(line) <= 60 for line in plain_lines(record, 60)[13:])
+    assert all(len(line) <= 60 for line in plain_lines(record, 60)[14:])
 
 
 def test_plain_lines_of_an_unknown_graph():

@@ -94,7 +94,6 @@ class Snapshots:
             return
         began = perf_counter()
         snapshot = Snapshot(stop, iteration)
-        before = self._all[-1].values if self._all else {}
         readable: list[tuple[str, Tensor, Tensor]] = []
         nbytes = 0
         for named in parameters:
@@ -111,18 +110,17 @@ class Snapshots:
             many = f"there are {len(readable):,} parameters, the limit is {MOST_TENSORS:,}"
             snapshot.why_not = f"the values of earlier stops are not recorded: {many}"
         else:
-            self._fill(snapshot, readable, before)
+            self._fill(snapshot, readable)
         self._all.append(snapshot)
         while len(self._all) > MOST_STOPS or (self._entries > MAX_ENTRIES and len(self._all) > 1):
             self._forget()
         self.seconds = perf_counter() - began
 
-    def _fill(
-        self, snapshot: Snapshot, readable: Sequence[tuple[str, Tensor, Tensor]], before: dict[str, Kept]
-    ) -> None:
+    def _fill(self, snapshot: Snapshot, readable: Sequence[tuple[str, Tensor, Tensor]]) -> None:
+        before = self._all[-1].values if self._all else {}
         changed: list[tuple[str, Tensor, Tensor]] = []
         # By the tensor, not by its name: inside a function it goes by that function's variables.
-        known = {id(kept.ref): kept for kept in before.values()}
+        known = self.last()
         for name, tensor, plain in readable:
             kept = known.get(id(weakref.ref(tensor)))
             if kept is not None and kept.ref() is tensor and kept.still_is(tensor, plain):
@@ -130,6 +128,11 @@ class Snapshots:
                 snapshot.values[name] = kept
             else:
                 changed.append((name, tensor, plain))
+        if not changed and before.keys() == snapshot.values.keys():
+            snapshot.values = before
+            return
+        # What is forgotten now shall be gone before anything is copied: both at once would be over the limit.
+        before, known, kept = {}, {}, None
         needed = sum(plain.numel() * plain.element_size() for _, _, plain in changed)
         while self._all and self.nbytes + needed > self.limit:
             self._forget()
@@ -137,10 +140,7 @@ class Snapshots:
             kept = snapshot.values[name] = Kept(tensor, plain)
             kept.stops = 1
             self.nbytes += kept.nbytes
-        if not changed and before.keys() == snapshot.values.keys():
-            snapshot.values = before
-        else:
-            self._entries += len(snapshot.values)
+        self._entries += len(snapshot.values)
 
     def _forget(self) -> None:
         oldest = self._all.popleft()
@@ -151,6 +151,10 @@ class Snapshots:
             kept.stops -= 1
             if not kept.stops:
                 self.nbytes -= kept.nbytes
+
+    def last(self) -> dict[int, Kept]:
+        """The copies of the last stop, each by the id of the weak reference to its tensor."""
+        return {id(kept.ref): kept for kept in self._all[-1].values.values()} if self._all else {}
 
     def tensors(self) -> Iterator[Tensor]:
         """Every copy, each once."""

@@ -30,6 +30,8 @@ class Count:
     saved: int = 0
     unread: int = 0
     seen: set[int] = field(default_factory=set)
+    of_graph: set[int] = field(default_factory=set)
+    """Of these the ones that `saved` is the sum of."""
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """Sequence number and bytes of each node that keeps something no newer one keeps, newest first."""
 
@@ -54,6 +56,7 @@ class Count:
         Raises GivenUpError where `work` is not wanted any more. 3 µs a node.
         """
         inner = [node for node in nodes if not is_leaf_class(type(node))]
+        before = set(self.seen)
         for done, node in enumerate(sorted(inner, key=_number, reverse=True)):
             if work is not None and not done % EVERY:
                 work.step(done, len(inner), "nodes measured")
@@ -61,6 +64,7 @@ class Count:
             if size:
                 self.saved += size
                 self.sizes.append((_number(node), size))
+        self.of_graph = self.seen - before
 
     def _sum(self, tensors: Iterable[Tensor]) -> int:
         total = 0
@@ -112,6 +116,13 @@ def storages(names: Names) -> set[int]:
     for tensor in (*(p.tensor for p in names.parameters), *names.buffers):
         count_once(tensor_storages(tensor), counted)
     return counted
+
+
+def trained(names: Names) -> set[int]:
+    """Data pointers of parameters, buffers, gradients and optimizer state."""
+    count = Count()
+    count.hold((p.tensor for p in names.parameters), names.buffers, [o for _, o in names.optimizers.values()])
+    return count.seen
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

@@ -13,7 +13,7 @@ from stepdbg.agent.losswatch import LossWatch
 from stepdbg.agent.memory.account import Count, account, bytes_of
 from stepdbg.agent.memory.by_module import saved_by
 from stepdbg.agent.memory.others import others
-from stepdbg.agent.memory.own import estimate, own_bytes, own_tensors
+from stepdbg.agent.memory.own import copied_bytes, estimate, own_tensors
 from stepdbg.agent.memory.process import devices, peak_resident
 from stepdbg.agent.naming import Names
 from stepdbg.agent.saved import tensor_storages
@@ -54,6 +54,7 @@ class Memory:
         tracker, names = self._tracker, self._names()
         notes = tracker.memory
         notes.look(names, tracker.passes, tracker.loop.iteration)
+        copies = copied_bytes(tracker, self._snapshots)
         modules, left_out, last = saved_by(count.sizes, tracker.spans, names.paths)
         return replace(
             record,
@@ -62,7 +63,9 @@ class Memory:
             module=last,
             process_peak=peak_resident(),
             devices=devices(),
-            own=own_bytes(tracker, self._snapshots),
+            own=copies + tracker.watched.outputs.nbytes,
+            own_copies=copies,
+            own_limit=tracker.before.limit + self._snapshots.limit,
             summed=notes.gradients.summed(tracker.passes, self._watch.grad_label),
             clearing=notes.gradients.clearing,
             passed=notes.told(self._stop),

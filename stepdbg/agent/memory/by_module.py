@@ -17,13 +17,13 @@ def saved_by(
     """
     made_by = makers(list(spans), (seq for seq, _ in sizes))
     totals: dict[tuple[str, str], list[int]] = {}
-    last = ""
+    last, so_far = "", 0
     for seq, size in sorted(sizes):
         last, kind = paths.get(made_by.get(seq, 0), ("", ""))
-        total = totals.setdefault((last, kind), [0, 0])
-        total[0] += size
-        total[1] += 1
-    rows = tuple(SavedBy(path, kind, nbytes, nodes) for (path, kind), (nbytes, nodes) in totals.items())
+        so_far += size
+        total = totals.setdefault((last, kind), [0, 0, 0])
+        total[:] = total[0] + size, total[1] + 1, so_far
+    rows = tuple(SavedBy(path, kind, *total) for (path, kind), total in totals.items())
     if len(rows) > MOST_MODULES:
         least = sorted((row.nbytes for row in rows), reverse=True)[MOST_MODULES - 1]
         kept = tuple(row for row in rows if row.nbytes >= least)[:MOST_MODULES]

@@ -58,6 +58,20 @@ class Retained:
     nbytes: int | None
 
 
+@dataclass(frozen=True)
+class KeptFree:
+    """What is known of the last backwards of a free run, which left their graphs whole."""
+
+    root: weakref.ref[Tensor] | None
+    """Of the last one."""
+    iteration: int
+    """In which that was."""
+    backwards: int
+    """So many in a row."""
+    until: int
+    """The iteration in which the free run ended: later ones are seen again."""
+
+
 class Leaks:
     """One for the session."""
 
@@ -67,9 +81,12 @@ class Leaks:
         """Whether a free run is watched too."""
         self.since = 0
         self.starts: deque[tuple[int, int]] = deque([(1, 0)], maxlen=MOST)
-        """Iteration, and the sequence number that its nodes begin at; not of those that ran free."""
+        """Iteration, and the sequence number that its nodes begin at: in a free run, where the one before ended."""
         self.samples: deque[tuple[int, int]] = deque(maxlen=MOST)
         """Iteration, and the script's tensors that were alive at its start."""
+        self.fresh = 0
+        """How many looks there were since the watching began, or since a free run that was not watched."""
+        self.kept_free: KeptFree | None = None
         self.cohort = 0
         """Number of the last look; what was there at the first one is cohort 1."""
         self.lost: deque[frozenset[int]] = deque(maxlen=2)
@@ -88,7 +105,8 @@ class Leaks:
     def stop(self) -> None:
         """Watch no more, and forget."""
         self.on = self.free = False
-        self.cohort = 0
+        self.cohort = self.fresh = 0
+        self.kept_free = None
         self._known.clear()
         self.samples.clear()
         self.lost.clear()
@@ -99,9 +117,9 @@ class Leaks:
 
     def began(self, tracker: Tracker, iteration: int, number: int) -> None:
         """That iteration has begun, at that sequence number. Never raises; its time is none of the script's."""
-        self.starts.append((iteration, number))
+        self._starts_at(iteration, number)
         control = tracker.control
-        if not self.on or control is None or control.capturing():
+        if not self.on or control is None or control.capturing() or (tracker.light and not self.free):
             return
         start = perf_counter()
         try:
@@ -114,14 +132,28 @@ class Leaks:
 
     def next_free(self, tracker: Tracker, control: Control) -> None:
         """An iteration has ended in a free run, and the next one begins: watched only where the user asked for that."""
-        tracker.loop.next_iteration(perf_counter() - control.held, free=True)
+        loop = tracker.loop
+        loop.next_iteration(perf_counter() - control.held, free=True)
+        number, loop.over_at = loop.over_at, None
+        if number is not None:
+            self._starts_at(loop.iteration, number)
         if not self.free:
             return
         start = perf_counter()
         if start >= self._next_free:
-            self.began(tracker, tracker.loop.iteration, tracker.sequence_number())
+            self.began(tracker, loop.iteration, tracker.sequence_number() if number is None else number)
             now = perf_counter()
             self._next_free = now + SHARE * (now - start)
+
+    def runs_free(self) -> None:
+        """A free run begins. What is not watched in it is not known to grow in each of its iterations."""
+        self.kept_free = None
+        if not self.free:
+            self.fresh = 0
+
+    def _starts_at(self, iteration: int, number: int) -> None:
+        if not self.starts or self.starts[-1][0] != iteration:
+            self.starts.append((iteration, number))
 
     def kept_graph(self, roots: Iterable[weakref.ref[Tensor]], loop: Loop, station: Station) -> None:
         """A backward from these roots has left their graph whole."""
@@ -147,6 +179,7 @@ class Leaks:
     def look(self, iteration: int, ours: set[int]) -> None:
         """Note who is alive at the start of `iteration`, but for `ours`. Call inside `quiet()`."""
         self.cohort += 1
+        self.fresh += 1
         before, self._known = self._known, {}
         for tensor in live_tensors():
             key = id(tensor)

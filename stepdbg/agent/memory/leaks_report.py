@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stepdbg.agent import sources
 from stepdbg.agent.deep import LookedAt
+from stepdbg.agent.memory import leaks_free
 from stepdbg.agent.memory import leaks_holders as holding
 from stepdbg.agent.memory.leaks import Leaks, OutOfTimeError, Retained, graph_bytes, live_tensors
 from stepdbg.agent.memory.leaks_graphs import Graphs
@@ -38,6 +39,8 @@ class Place:
     frames: Sequence[FrameType]
     known: set[int]
     """Data pointers of parameters and buffers: their bytes are not a leak's."""
+    trained: set[int]
+    """Those, and of gradients and optimizer state: they are no leak."""
     ours: set[int]
     """Ids of our own tensors."""
     looked_at: LookedAt
@@ -72,9 +75,11 @@ def report(leaks: Leaks, query: GetLeaks, place: Place, work: Work) -> LeakRepor
     graphs = Graphs(leaks, place.iteration, tensors)
     graphs.walk(until, lambda done: work.step(done, 0, "graph nodes"), place.looked_at)
     old = list(graphs.places.values())
-    grown = _grown(leaks, old)
+    unseen = leaks_free.unseen(leaks, place.iteration)
+    grown = _since_free(leaks, old, unseen, place) if unseen else _grown(leaks, old)
     search = Search(chain(old, grown), until, lambda done: work.step(done, 0, "objects"))
     complete = graphs.complete
+    notes: list[str] = []
     held: list[Tensor] = []
     try:
         if search.wanted:
@@ -91,11 +96,13 @@ def report(leaks: Leaks, query: GetLeaks, place: Place, work: Work) -> LeakRepor
     missing = {id(tensor) for tensor in search.missing}
     nameless = sum(id(tensor) in missing for tensor in held)
     found = _of_graphs(leaks, graphs, holders, place)
-    found += _of_tensors(leaks, holders, {id(tensor) for tensor in grown}, place)
+    found += _of_tensors(leaks, holders, {id(tensor) for tensor in grown}, place, unseen)
     found += _retained(leaks, place)
+    found += leaks_free.retained(leaks, place.iteration, place.frames, place.label, place.looked_at)
     count = len(tensors)
+    if unseen:
+        notes.append(f"{unseen:,} iterations ran free: what grew in each, but for graphs, was not recorded")
     found.sort(key=lambda leak: (not leak.growing, -(leak.nbytes + (leak.saved or 0)), leak.name))
-    notes = []
     if not complete:
         notes.append(f"the search was ended after {query.seconds:g} s: what holds the rest was not found")
     if nameless:
@@ -192,7 +199,7 @@ def _judge_graph(leaks: Leaks, one: _Found, graphs: Graphs, iteration: int) -> t
     oldest = min(leaks.cohort_of(tensor) for tensor in holder.members)
     if leaks.dropping(oldest):
         return False, "as much is let go of as comes in"
-    if len(leaks.samples) > STEADY or min(a for a, _ in one.iterations) <= graphs.first_known:
+    if leaks.fresh > STEADY or min(a for a, _ in one.iterations) <= graphs.first_known:
         return True, ""
     return False, "older ones are gone: not known to grow yet, step on"
 
@@ -203,17 +210,37 @@ def _judge_graph(leaks: Leaks, one: _Found, graphs: Graphs, iteration: int) -> t
 def _grown(leaks: Leaks, graphs: Sequence[Tensor]) -> list[Tensor]:
     """What has come since the watching began and is still there, where the last iterations all left something."""
     survivors = leaks.survivors()
-    if any(leaks.cohort - at not in survivors for at in range(STEADY)):
+    if leaks.fresh <= STEADY or any(leaks.cohort - at not in survivors for at in range(STEADY)):
         return []
     known = {id(tensor) for tensor in graphs}
     return [t for group in survivors.values() for t in group if id(t) not in known and t.is_leaf]
 
 
-def _of_tensors(leaks: Leaks, holders: Iterable[Holder], grown: set[int], place: Place) -> list[Leak]:
+def _since_free(leaks: Leaks, graphs: Sequence[Tensor], unseen: int, place: Place) -> list[Tensor]:
+    """What may have come in iterations that nobody watched, without a graph: since the last look before them, or, where
+    there was none, what lies in containers of as many as there were iterations.
+    """
+    known = {id(tensor) for tensor in graphs} | place.ours
+    if len(leaks.samples) > 1:
+        return [t for t in leaks.survivors().get(leaks.cohort, ()) if id(t) not in known and t.is_leaf]
+    return [t for t in leaks_free.as_many(unseen, place.trained) if id(t) not in known]
+
+
+def _of_tensors(leaks: Leaks, holders: Iterable[Holder], grown: set[int], place: Place, unseen: int) -> list[Leak]:
     result = []
     for holder in holders:
         members = [tensor for tensor in holder.members if id(tensor) in grown]
         cohorts = {leaks.cohort_of(tensor) for tensor in members}
+        if unseen:
+            outside = all(pointer not in place.trained for t in members for pointer, _ in tensor_storages(t))
+            if holder.container and len(members) >= unseen and outside:
+                leak = _leak(LeakKind.TENSORS, replace(holder, members=members), growing=False, note="")
+                last = place.iteration - 1
+                note = holder.bounded or leaks_free.NOT_RECORDED
+                nbytes = _bytes(members, set(place.known))
+                first = max(place.iteration - unseen, 1)
+                result.append(replace(leak, first=first, last=last, iterations=unseen, nbytes=nbytes, note=note))
+            continue
         if not members or not {leaks.cohort - at for at in range(STEADY)} <= cohorts:
             continue
         note = holder.bounded or ("as much is let go of as comes in" if leaks.dropping(min(cohorts)) else "")

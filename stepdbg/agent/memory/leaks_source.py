@@ -63,6 +63,40 @@ def root_in(line: str) -> str:
     return ""
 
 
+def find_retaining(file: str, function: str = "", first_line: int = 0) -> tuple[int, str, str] | None:
+    """Line, text and function of a backward that is told to keep its graph; None: there is none, or several.
+
+    `function`, `first_line`: of the code object to look in; empty: everywhere in that file.
+    """
+    text = sources.read(file).text
+    if text is None or not ("retain_graph" in text or "create_graph" in text):
+        return None
+    try:
+        tree: ast.AST | None = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    if function and tree is not None:
+        tree = _function(tree, function.rpartition(".")[2], first_line)
+    found: list[tuple[int, str]] = []
+    waiting: list[tuple[ast.AST, str]] = [(tree, "")] if tree is not None else []
+    while waiting:
+        node, within = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            within = node.name
+        elif isinstance(node, ast.Call) and any(_keeps(keyword) for keyword in node.keywords):
+            found.append((node.lineno, within))
+        waiting.extend((child, within) for child in ast.iter_child_nodes(node))
+    if len(found) != 1:
+        return None
+    number, within = found[0]
+    return number, text.splitlines()[number - 1].strip(), within
+
+
+def _keeps(keyword: ast.keyword) -> bool:
+    off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+    return keyword.arg in ("retain_graph", "create_graph") and not off
+
+
 def _function(tree: ast.AST, name: str, first_line: int) -> ast.AST | None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:

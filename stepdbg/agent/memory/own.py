@@ -23,13 +23,13 @@ MOST = 50_000
 _CONTAINERS = (list, tuple, set, frozenset, deque)
 
 
-def own_bytes(tracker: Tracker, snapshots: Snapshots) -> int:
-    """Bytes of these, as each keeps count of its own: no pass over them."""
-    return tracker.before.nbytes + snapshots.nbytes + tracker.watched.outputs.nbytes
+def copied_bytes(tracker: Tracker, snapshots: Snapshots) -> int:
+    """Bytes of the copies of earlier values, as each keeps count of its own: no pass over them."""
+    return tracker.before.nbytes + snapshots.nbytes - tracker.before.shared_bytes(snapshots)
 
 
 def own_tensors(tracker: Tracker, snapshots: Snapshots | None) -> Iterator[Tensor]:
-    """Every tensor that we keep from one stop to the next."""
+    """Every tensor that we keep from one stop to the next; those that are shared more than once."""
     yield from tracker.before.tensors()
     if snapshots is not None:
         yield from snapshots.tensors()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from stepdbg.agent import tensors
 from stepdbg.agent.naming import Named, Names
-from stepdbg.agent.optim.before import RAN_FREE, Before, Kept, Step, place_of, scaling_of
+from stepdbg.agent.optim.before import RAN_FREE, Before, Step, scaling_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
+from stepdbg.agent.optim.kept import Kept, place_of
 from stepdbg.agent.optim.owner import Owner, held_by, known_by, nobody
 from stepdbg.agent.optim.places import find, first_of
 from stepdbg.agent.optim.sheet import FOREACH, FUSED, SINGLE, WIDE, Case, Family, Sheet, exact, short

@@ -142,6 +142,7 @@ class MemoryScreen(ModalScreen[None]):
             Column("module, as the forward went", lambda row: (row.path or "(in no module)", "name")),
             Column("class", lambda row: (row.kind, "muted"), priority=3),
             Column("saved", lambda row: (model.size(row.nbytes), "number"), priority=1, right=True, least=9),
+            Column("so far", lambda row: (model.size(row.so_far), "muted"), priority=3, right=True, least=9),
             Column("nodes", lambda row: (f"{row.nodes:,}", "muted"), priority=4, right=True),
             Column("", bar, priority=2, least=BAR),
         )

@@ -13,6 +13,9 @@ from stepdbg.protocol.memory import TRAINING, Category, MemoryRecord
 from stepdbg.ui import format as fmt
 
 HELD = "held for training"
+MAKES_GRAPH = ("forward", "loss")
+"""Phases in which what is saved only grows: it is the most at the module that saved last."""
+
 PRESS = "press 4"
 """Instead of a number that is counted only while the pane has the keys."""
 
@@ -55,8 +58,10 @@ def rows(recorded: Recorded, before: Recorded | None) -> list[Row]:
         found.append(Row(Category.OTHER.value, why, known=False))
     if memory is None:
         return found
-    rest = f"+ ≈{size(others.own_rest)}" if others is not None else ""
-    found.append(Row("debugger's own", size(memory.own), rest))
+    # Without what its records take, where that is not estimated, it is only a lower bound.
+    own = f"≈{size(memory.own + others.own_rest)}" if others is not None else f"≥ {size(memory.own)}"
+    found.append(Row("debugger's own", own))
+    found.append(Row("  earlier values", size(memory.own_copies), f"≤ {size(memory.own_limit)}"))
     found.append(_row("process, peak", memory.process_peak, None))
     for device in memory.devices:
         found.append(Row(f"{device.device} allocated", size(device.allocated), f"▲{size(device.peak_allocated)}"))
@@ -110,15 +115,18 @@ def headline(recorded: Recorded) -> str:
 
 
 def peak_sentence(moments: Sequence[Moment]) -> str:
-    """Where the peak of what is shown was reached; empty where nothing was counted."""
+    """Where the peak of what is shown was reached, and how that is known; empty where nothing was counted."""
     top = peak(moments)
     if top is None:
         return ""
     moment = moments[top]
-    after = f", after {moment.ran}" if moment.ran else ""
-    by = f"; {moment.module} saved last" if moment.module else ""
-    lacking = " at least" if None in moment.values else ""
-    return f"▲ peak of the bars:{lacking} {size(moment.total or 0)}, iteration {moment.iteration}{after}{by}."
+    lacking = "at least " if None in moment.values or moment.at_least else ""
+    how, about = ("estimated", "≈") if moment.inside else ("counted", "")
+    phase = moment.ran.partition(" ")[0]
+    within = moment.inside or (phase in MAKES_GRAPH and moment.values[-1])
+    where = f" {'in' if within else 'after'} {moment.ran}" if moment.ran else ""
+    by = f", at {moment.module}" if within and moment.module else ""
+    return f"▲ peak {lacking}{about}{size(moment.total or 0)}{where}{by}, iteration {moment.iteration} ({how})."
 
 
 def saved_sentence(recorded: Recorded, most: int = 3) -> str:
