@@ -120,11 +120,11 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
     """Plain tensors among the arguments of an operation, also in its lists."""
     found: list[torch.Tensor] = []
     for value in values:
-        if type(value) in _PLAIN:
+        if type(value) in PLAIN:
             found.append(value)
         elif isinstance(value, (list, tuple)):
             found.extend(tensors_in(value))
     return found
 
 
-_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
