@@ -161,8 +161,8 @@ def module_call(  # noqa: C901  (one function more would cost more than all that
                 note(id(self), grad, first, last, args, kwargs, result)
                 if marked and id(self) in marked:
                     outputs.note(tracker, self, result)
-                if told:
-                    told[0](self, first, last, args, kwargs, result)
+                for tell in told:
+                    tell(self, first, last, args, kwargs, result)
             if call is not None and forward is not None:
                 ended, call = call, None
                 inside.module_after(forward, ended, self, args, kwargs, sys._getframe(1), result)

@@ -52,6 +52,10 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
         while above:
             torch._C._push_on_torch_dispatch_stack(above.pop())
 
+    def is_lowest(self) -> bool:
+        """Whether it is in, in this thread."""
+        return torch._C._len_torch_dispatch_stack() > 0 and torch._C._get_dispatch_stack_at(0) is self
+
     def take_out(self) -> None:
         """Be no mode of this thread's any more."""
         above = [torch._C._pop_torch_dispatch_stack(None) for _ in range(torch._C._len_torch_dispatch_stack())]

@@ -149,7 +149,7 @@ class Watches:
 
     def _module_ran(self, module: Any, first: int, last: int, args: Any, kwargs: Any, result: Any) -> None:
         """The wrapper of module calls tells of one that has returned."""
-        if self._nan is None or not self._told():
+        if self._nan is None or self._ops is None or not self._told() or not self._ops.is_lowest():
             return
         self.inside = True
         try:
