@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import asking
@@ -89,6 +90,8 @@ def test_going_through_backwards_node_by_node_changes_nothing(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "_ask", _look)
+    if script.name in WHOLE_BACKWARDS:
+        script = replace(script, timeout=400)
     without = bare(script, tmp_path)
     stops = WHOLE_BACKWARDS.get(script.name, 5 * STOPS)
     through = ask_everything(script, tmp_path, stops, action=_through_backwards)

@@ -270,6 +270,7 @@ def _has_numbers(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and tensor.numel() > 0
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 

@@ -66,10 +66,12 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _dispatch(self: Ops, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    told = self.on and torch._C._current_graph_task_id() == -1
+    # What we compute while `torch.jit.trace` records would be in its graph.
+    told = self.on and torch._C._current_graph_task_id() == -1 and torch._C._get_tracing_state() is None
     before = self.before(func, args) if told else None
     try:
-        result = func(*args, **kwargs) if kwargs else func(*args)
+        with torch._C.DisableTorchFunctionSubclass():  # a subclass's `__torch_function__` has had its turn
+            result = func(*args, **kwargs) if kwargs else func(*args)
     except BaseException as error:
         _forget_frames(error)
         raise
