@@ -85,6 +85,8 @@ class Calls:
         self._sorted: tuple[int, int, list[int], list[tuple[int, int, Site]]] = (-1, 0, [], [])
         self._noted_sites = 0
         self._user_files: dict[str, bool] = {}
+        self.told: list[Callable[[Any, int, int, tuple[Any, ...], Any, Any], None]] = []
+        """Whom the wrapper tells of every call that has returned: nobody, or an armed `watch nan`."""
 
     def __del__(self) -> None:
         self.clear()

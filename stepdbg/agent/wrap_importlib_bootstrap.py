@@ -124,6 +124,7 @@ def module_call(  # noqa: C901  (one function more would cost more than all that
     outputs = tracker.watched.outputs
     inside = tracker.inside
     marked = outputs.by_id
+    told = tracker.calls.told
 
     @functools.wraps(original)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: C901, N807
@@ -160,6 +161,8 @@ def module_call(  # noqa: C901  (one function more would cost more than all that
                 note(id(self), grad, first, last, args, kwargs, result)
                 if marked and id(self) in marked:
                     outputs.note(tracker, self, result)
+                for tell in told:
+                    tell(self, first, last, args, kwargs, result)
             if call is not None and forward is not None:
                 ended, call = call, None
                 inside.module_after(forward, ended, self, args, kwargs, sys._getframe(1), result)

@@ -31,7 +31,7 @@ INSIDE = (
     Command(
         "step",
         "Run",
-        "Go into what is next: a phase, then a module, then its operations; as next where there is nothing inside.",
+        "Go into what is next: a phase, then a module: what it calls and does itself; as next where nothing is inside.",
         partial(_resume, Action.INTO),
         keys=("s",),
         aliases=("s", "into"),

@@ -7,7 +7,7 @@ from stepdbg.protocol.records import StopRecord
 
 
 def place(at: Place) -> str:
-    """Like "before net.2 Linear", "after AddmmBackward0 of net.2", "before AccumulateGrad of net.2.bias"."""
+    """Like "before net.2 Linear", "after AddmmBackward0 of net.2", "before add.Tensor of net"."""
     name = at.name
     if at.grain is Grain.MODULE:
         name = f"{at.name} {at.kind}" if at.kind != at.name else at.name
@@ -16,6 +16,7 @@ def place(at: Place) -> str:
         name = f"{at.name} of {of}" if of else at.name
     elif at.grain is Grain.OP:
         name = at.name.removeprefix("aten.").removesuffix(".default")
+        name = f"{name} of {at.kind}" if at.kind else name
     return f"{at.when} {name}"
 
 

@@ -13,7 +13,7 @@ class Grain(str, Enum):
     MODULE = "module"
     """FORWARD: before or after the call of a submodule."""
     OP = "op"
-    """FORWARD: before or after one torch operation."""
+    """FORWARD: before or after one torch operation, of those that a module does itself."""
     NODE = "node"
     """BACKWARD: before or after one autograd node."""
     PARAMETER = "parameter"
@@ -30,7 +30,7 @@ class Place:
     name: str
     """Module path ("net.2"), op ("aten.addmm.default"), class of the node ("AddmmBackward0"), parameter name."""
     kind: str = ""
-    """Class of the module; for a node the path of the module that made it, where known; for the rest empty."""
+    """Class of the module; for an op or node the path of the module that runs or made it, where known; else empty."""
     depth: int = 1
     """Levels inside the phase, from 1: modules nest, an op is one further in than the module that runs it."""
     parameter: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .conftest import drive
 
 ON = [m.Action.CONTINUE] * 200
 HERE = Path(__file__).name
+DEMOS = Path(__file__).parents[2] / "demo_models"
 
 
 def training(compute: Callable[[Tensor], Tensor], iterations: int = 1) -> Callable[[], None]:
@@ -54,6 +56,22 @@ def exp_in_half(h: Tensor) -> Tensor:
     return torch.exp((h + 20).half()).sum().float()
 
 
+def zero_by_zero_in_bfloat16(h: Tensor) -> Tensor:
+    return (h.bfloat16() / h.bfloat16()).sum().float()
+
+
+def product_overflows_in_half(h: Tensor) -> Tensor:
+    return ((h + 300).half() * (h + 300).half()).sum().float()
+
+
+def exp_overflows(h: Tensor) -> Tensor:
+    return torch.exp(h + 89).sum()
+
+
+def log_of_zero_times_zero(h: Tensor) -> Tensor:
+    return (torch.log(h) * h).sum()
+
+
 class Root(torch.nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         return torch.sqrt(h - 1)
@@ -77,6 +95,10 @@ def softmax_of_nothing(h: Tensor) -> Tensor:
         (log_of_zero, "aten.log.default", "6 of 6 elements not finite (6 -inf), first -inf at [0, 0]"),
         (zero_by_zero, "aten.div.Tensor", "6 of 6 elements not finite (6 nan), first nan at [0, 0]"),
         (exp_in_half, "aten.exp.default", "6 of 6 elements not finite (6 inf), first inf at [0, 0]"),
+        (exp_overflows, "aten.exp.default", "6 of 6 elements not finite (6 inf), first inf at [0, 0]"),
+        (zero_by_zero_in_bfloat16, "aten.div.Tensor", "6 of 6 elements not finite (6 nan), first nan at [0, 0]"),
+        (product_overflows_in_half, "aten.mul.Tensor", "6 of 6 elements not finite (6 inf), first inf at [0, 0]"),
+        (log_of_zero_times_zero, "aten.log.default", "6 of 6 elements not finite (6 -inf), first -inf at [0, 0]"),
         (in_place, "aten.log_.default", "6 of 6 elements not finite (6 -inf), first -inf at [0, 0]"),
     ],
 )
@@ -89,10 +111,22 @@ def test_forward(compute: Callable[[Tensor], Tensor], op: str, what: str) -> Non
     assert first.stack[first.here or 0].line == line
 
 
+def test_zero_times_the_log_of_zero_is_a_nan_of_its_own() -> None:
+    _, second, *_ = stops(training(log_of_zero_times_zero))
+    line = log_of_zero_times_zero.__code__.co_firstlineno + 1
+    assert second.why == (
+        f"watch 1: aten.mul.Tensor ({HERE}:{line}) made 6 of 6 elements not finite (6 nan), first nan at [0, 0]; "
+        "its inputs have infinities, no nan"
+    )
+
+
 def test_a_nan_of_infinities_is_told_and_a_masks_infinity_is_not() -> None:
     first, *_ = stops(training(softmax_of_nothing))
-    assert first.why.startswith("watch 1: aten._softmax.default (")
-    assert first.why.endswith("its inputs have infinities, no nan")
+    line = softmax_of_nothing.__code__.co_firstlineno + 1
+    assert first.why == (
+        f"watch 1: aten._softmax.default ({HERE}:{line}) made 6 of 6 elements not finite (6 nan), first nan at [0, 0]; "
+        "its inputs have infinities, no nan"
+    )
 
 
 def test_the_module_is_named() -> None:
@@ -122,6 +156,27 @@ def where_with_a_nan_branch(h: Tensor) -> Tensor:
 
 def norm_by_hand(h: Tensor) -> Tensor:
     return h.square().sum().sqrt()
+
+
+def log_of_zero_backward(h: Tensor) -> Tensor:
+    return torch.where(h > 0, torch.log(h), h).sum()
+
+
+def power_of_zero(h: Tensor) -> Tensor:
+    return h.pow(0.5).sum()
+
+
+@pytest.mark.parametrize(
+    ("compute", "node", "op"),
+    [
+        (power_of_zero, "PowBackward0", "aten.pow.Tensor_Scalar"),
+        (log_of_zero_backward, "LogBackward0", "aten.log.default"),
+    ],
+)
+def test_other_nodes_and_their_operations(compute: Callable[[Tensor], Tensor], node: str, op: str) -> None:
+    found = [stop.why for stop in stops(training(compute)) if stop.at is not None and stop.at.grain is Grain.NODE]
+    line = compute.__code__.co_firstlineno + 1
+    assert found[0].startswith(f"watch 1: {node} ({op}, {HERE}:{line}) hands on 6 of 6 elements not finite (6 ")
 
 
 @pytest.mark.parametrize(
@@ -165,6 +220,16 @@ def half_sum_overflows(h: Tensor) -> Tensor:
 @pytest.mark.parametrize("compute", [norm_of_zero, causal, uninitialised, half_sum_overflows])
 def test_none_where_all_is_well(compute: Callable[[Tensor], Tensor]) -> None:
     assert stops(training(compute, 3)) == []
+
+
+def test_none_in_a_demo_and_the_run_is_the_bare_one() -> None:
+    def run() -> list[bytes]:
+        known = runpy.run_path(str(DEMOS / "two_nets.py"))
+        return [p.detach().numpy().tobytes() for name in ("net", "net2") for p in known[name].parameters()]
+
+    bare, watched = run(), list[Any]()
+    assert stops(lambda: watched.append(run())) == []
+    assert watched == [bare]
 
 
 def test_a_backward_whose_forward_was_not_watched_says_so() -> None:

@@ -23,6 +23,7 @@ STOP = StopRecord(
         (Place(Grain.MODULE, "after", "Linear", "Linear"), "after Linear"),
         (Place(Grain.OP, "before", "aten.addmm.default"), "before addmm"),
         (Place(Grain.OP, "before", "aten.add.Tensor"), "before add.Tensor"),
+        (Place(Grain.OP, "after", "aten.add.Tensor", "net.1", depth=2), "after add.Tensor of net.1"),
         (Place(Grain.NODE, "after", "AddmmBackward0", "net.2", seq=7), "after AddmmBackward0 of net.2"),
         (Place(Grain.NODE, "before", "MulBackward0", seq=7), "before MulBackward0"),
         (Place(Grain.NODE, "before", "AccumulateGrad", parameter="w"), "before AccumulateGrad of w"),

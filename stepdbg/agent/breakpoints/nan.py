@@ -13,17 +13,20 @@ Each sum waits for the device. Cost: 6–10 µs an operation and a pass over wha
 from __future__ import annotations
 
 import math
+import sys
 from time import perf_counter
-from types import CodeType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch._C._autograd import _get_sequence_nr
 
-from stepdbg.agent import frames
-from stepdbg.agent.breakpoints.ops import place_of, tensors_in, user_frame
+from stepdbg.agent import calls
+from stepdbg.agent.breakpoints import compiled
+from stepdbg.agent.breakpoints.ops import PLAIN, place_of, tensors_in, user_frame
 from stepdbg.agent.dynamo import step_over
+from stepdbg.agent.inside.forward import runs_as_one
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.inside import Grain, Place
 
@@ -58,6 +61,9 @@ class NanWatch:
         self._found = found
         self._sites: dict[int, tuple[CodeType, int, str]] = {}
         """By sequence number of a node: code and line that made it, and the operation."""
+        self._regions = compiled.Regions()
+        self._functions: set[int] = set()
+        """Numbers of the nodes of compiled functions that have been told of."""
         self._last = _get_sequence_nr()
         self._handles: list[Any] = []
 
@@ -65,6 +71,7 @@ class NanWatch:
         """Take out every hook and forget all lines."""
         self.release()
         self._sites.clear()
+        self._regions.clear()
 
     # ── forward ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,10 +120,13 @@ class NanWatch:
         finite = before if before is not None else all(_finite(t) for t in inputs)
         with quiet():
             made_nan = not finite and before is None and _nans(output) and not any(_nans(t) for t in inputs)
-            if not finite and not made_nan:
+            within = any(runs_as_one(module) for module in compiled.modules_around(_here())) if made_nan else False
+            if not finite and (not made_nan or within):  # within: the whole is looked at when it has returned
+                self._of_compiled_function(inputs)
                 return
             what = elements(output)
         frame = user_frame()
+        self._regions.found_inside(_here())
         cause = "its inputs are finite" if finite else "its inputs have infinities, no nan"
         where = f" in {module}" if (module := self._module()) else ""
         text = f"{func} ({place_of(frame)}{where}) made {what}; {cause}"
@@ -124,15 +134,49 @@ class NanWatch:
 
     def _module(self) -> str:
         """The path (or class) of the innermost module that runs."""
-        frame: Any = user_frame_or_here()
-        while frame is not None:
-            if frame.f_code is _CALL:
-                module = frames.variables(frame).get("self")
-                if isinstance(module, torch.nn.Module):
-                    name = self._control.breakpoints.name_of(module)
-                    return type(module).__name__ if name in ("", "self") else name
-            frame = frame.f_back
-        return ""
+        module = next(compiled.modules_around(_here()), None)
+        return self._called(module) if module is not None else ""
+
+    def _called(self, module: Any) -> str:
+        name = self._control.breakpoints.name_of(module)
+        return compiled.class_of(module) if name in ("", "self") else name
+
+    # ── compiled code ───────────────────────────────────────────────────────────────────────────────────────
+
+    def module_ran(self, module: Any, first: int, last: int, args: Any, kwargs: Any, result: Any) -> None:
+        """A module has returned; one that is compiled is looked at as a whole. 1 µs for any other."""
+        region = self._regions.returned(module, first, last) if runs_as_one(module) else None
+        if region is None:
+            return
+        with quiet():  # no operation is under way here: what modes of ours and the script's there are would see this
+            bad = next((t for t in calls.tensors_in(result) if _readable(t) and not _finite(t)), None)
+            if bad is None or not all(_finite(t) for t in compiled.inputs_of(module, args, kwargs) if _readable(t)):
+                return
+            what = elements(bad)
+        name = self._called(module)
+        cause = f"its inputs and parameters are finite; {compiled.NOT_TOLD_APART}"
+        place = Place(Grain.MODULE, "after", name, compiled.class_of(module))
+        self._found(place, user_frame(), f"{name} ({region.place}) made {what}; {cause}")
+
+    def _of_compiled_function(self, inputs: list[Tensor]) -> None:
+        """A NaN that came out of a compiled function, which is no module: told where it is used first."""
+        for tensor in inputs:
+            node: Any = tensor.grad_fn
+            if type(node).__name__ != compiled.BACKWARD or not _nans(tensor):
+                continue
+            seq = node._sequence_nr()
+            if seq in self._functions or self._regions.that_made(seq) is not None:
+                continue
+            if len(self._functions) > MOST_SITES:
+                self._functions.clear()
+            self._functions.add(seq)
+            frame = user_frame()
+            text = (
+                f"a compiled function (called at or before {place_of(frame)}) made {elements(tensor)}; "
+                f"its inputs are not known; {compiled.NOT_TOLD_APART}"
+            )
+            self._found(Place(Grain.OP, "after", "a compiled function"), frame, text)
+            return
 
     # ── backward ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,7 +205,15 @@ class NanWatch:
         with quiet():
             what = elements(bad)
         site = self._sites.get(seq)
-        if site is not None:
+        region = self._regions.that_made(seq) if name.rstrip("0123456789") in compiled.NODES else None
+        if region is not None:
+            module = region.module()
+            called = f"{self._called(module)}, " if module is not None else ""
+            origin = f"{called}{region.place}; {compiled.NOT_TOLD_APART}"
+        elif name == compiled.BACKWARD:
+            where = f"called at or before {site[0].co_filename.rpartition('/')[2]}:{site[1]}; " if site else ""
+            origin = f"{where}{compiled.NOT_TOLD_APART}"
+        elif site is not None:
             code, line, op = site
             fits = op.split(".")[1].strip("_").replace("_", "") in name.lower()
             origin = f"{f'{op}, ' if fits else ''}{code.co_filename.rpartition('/')[2]}:{line}"
@@ -192,17 +244,18 @@ class _NodeHook:
 
 step_over(_NodeHook.__call__, and_what_it_calls=True)
 
-_CALL = torch.nn.Module._call_impl.__code__
 
-
-def user_frame_or_here() -> Any:
+def _here() -> FrameType:
     """The frame that calls this."""
-    import sys
-
     return sys._getframe(1)
 
 
 _views: dict[Any, bool] = {}
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether there are numbers, and no code of a subclass's own in the way."""
+    return type(tensor) in PLAIN and _has_numbers(tensor)
 
 
 def _is_view(schema: Any) -> bool:
@@ -217,6 +270,7 @@ def _has_numbers(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_meta
         and tensor.numel() > 0
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 

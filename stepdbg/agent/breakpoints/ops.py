@@ -52,6 +52,10 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
         while above:
             torch._C._push_on_torch_dispatch_stack(above.pop())
 
+    def is_lowest(self) -> bool:
+        """Whether it is in, in this thread."""
+        return torch._C._len_torch_dispatch_stack() > 0 and torch._C._get_dispatch_stack_at(0) is self
+
     def take_out(self) -> None:
         """Be no mode of this thread's any more."""
         above = [torch._C._pop_torch_dispatch_stack(None) for _ in range(torch._C._len_torch_dispatch_stack())]
@@ -62,10 +66,12 @@ class Ops(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _dispatch(self: Ops, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    told = self.on and torch._C._current_graph_task_id() == -1
+    # What we compute while `torch.jit.trace` records would be in its graph.
+    told = self.on and torch._C._current_graph_task_id() == -1 and torch._C._get_tracing_state() is None
     before = self.before(func, args) if told else None
     try:
-        result = func(*args, **kwargs) if kwargs else func(*args)
+        with torch._C.DisableTorchFunctionSubclass():  # a subclass's `__torch_function__` has had its turn
+            result = func(*args, **kwargs) if kwargs else func(*args)
     except BaseException as error:
         _forget_frames(error)
         raise
@@ -120,11 +126,11 @@ def tensors_in(values: Any) -> list[torch.Tensor]:
     """Plain tensors among the arguments of an operation, also in its lists."""
     found: list[torch.Tensor] = []
     for value in values:
-        if type(value) in _PLAIN:
+        if type(value) in PLAIN:
             found.append(value)
         elif isinstance(value, (list, tuple)):
             found.extend(tensors_in(value))
     return found
 
 
-_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})

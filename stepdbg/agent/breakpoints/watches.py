@@ -10,6 +10,7 @@ from stepdbg.agent import pointing
 from stepdbg.agent.breakpoints.changes import ChangeWatch
 from stepdbg.agent.breakpoints.nan import NanWatch
 from stepdbg.agent.breakpoints.ops import Ops
+from stepdbg.agent.dynamo import step_over
 from stepdbg.protocol.inside import Place
 from stepdbg.protocol.records import Phase
 
@@ -68,11 +69,14 @@ class Watches:
 
     def sync(self) -> None:
         """Put in or take out what is wanted; called at boundaries, in the script's own thread, outside `quiet()`."""
+        calls = self._control.tracker.calls
         if self.nan is not None and self._nan is None:
             self._nan = NanWatch(self._control, self._found_nan)
+            calls.told.append(self._module_ran)
         elif self.nan is None and self._nan is not None:
             self._nan.clear()
             self._nan, self._hooked = None, None
+            calls.told.clear()
         if self.armed:
             if self._ops is None:
                 self._ops = Ops()
@@ -143,6 +147,21 @@ class Watches:
         finally:
             self.inside = False
 
+    def _module_ran(self, module: Any, first: int, last: int, args: Any, kwargs: Any, result: Any) -> None:
+        """The wrapper of module calls tells of one that has returned."""
+        if self._nan is None or self._ops is None or not self._told() or not self._ops.is_lowest():
+            return
+        self.inside = True
+        try:
+            self._nan.module_ran(module, first, last, args, kwargs, result)
+        except Exception as error:
+            self._control.broken(error)
+        finally:
+            self.inside = False
+
     def _found_nan(self, place: Place, frame: Any, text: str) -> None:
         if self.nan is not None:
             self._stop(self.nan, place, frame, text)
+
+
+step_over(Watches._module_ran, and_what_it_calls=True)

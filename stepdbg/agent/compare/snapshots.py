@@ -204,6 +204,8 @@ def _plain(tensor: Tensor) -> tuple[Tensor | None, str]:
     """The tensor without its graph, where it is dense; else None and why."""
     if is_freed(tensor):
         return None, FREED
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return None, "wrapped by a torch.func transform"  # and so would a copy be
     usual = type(tensor) is Parameter or type(tensor) is Tensor
     if usual and tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_nested):
         return tensor.detach(), ""

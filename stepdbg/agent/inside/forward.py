@@ -1,4 +1,4 @@
-"""Places inside a FORWARD or LOSS: before and after each module's call, and each operation of a module."""
+"""Places inside a FORWARD or LOSS: before and after each module's call and each operation that a module does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn import Module
 
 from stepdbg.agent.inside import held
-from stepdbg.agent.inside.ops_importlib_bootstrap import OpMode
+from stepdbg.agent.inside.ops_importlib_bootstrap import OpMode, modes_below
 from stepdbg.protocol.inside import Grain, Place
 
 if TYPE_CHECKING:
@@ -25,37 +25,36 @@ AS_ONE = "compiled: runs as one"
 class Call:
     """One module call under way. It does not hold the module."""
 
-    __slots__ = ("compiled", "opened", "pushed")
+    __slots__ = ("compiled",)
 
-    def __init__(self) -> None:
-        self.compiled = False
-        self.opened = False
-        """Whether its operations are shown because it was gone into."""
-        self.pushed = False
-        """Whether the dispatch mode was pushed for it."""
+    def __init__(self, compiled: bool) -> None:
+        self.compiled = compiled
+        """Whether nothing inside of it is told of."""
 
 
 class Forward:
-    """The calls under way in the one thread whose forward this is. There is one for each phase that is gone into."""
+    """The calls under way in the one thread whose forward this is. There is one for each phase that is gone into.
+
+    What a module does itself, between the calls of its modules, is as deep as these calls. The dispatch mode that sees
+    it is in while such operations may be stopped at, and out again while a module inside runs that was not gone into.
+    """
 
     def __init__(self, inside: Inside, phase_module: Any) -> None:
         self._inside = inside
         self._thread = get_ident()
-        self._depth = 0
+        self._modules = [id(phase_module) if isinstance(phase_module, Module) else 0]
+        """Ids of the modules under way, the innermost last; 0: the phase is the call of a function."""
         self._compiled = 0
         """Calls under way whose inside is compiled."""
-        self._leaf = False
-        """Whether operations are shown because a module was gone into, not because something waits for one."""
         self._mode: OpMode | None = None
-        if inside.waits_for(Grain.OP) or (inside.level > 0 and is_leaf(phase_module)):
-            self._leaf = inside.level > 0 and is_leaf(phase_module)
-            self._mode = self._pushed()
+        self._below = modes_below()
+        self._adjust()
 
     def ends(self) -> None:
         """The phase has been left, however."""
         mode, self._mode = self._mode, None
         if mode is not None:
-            mode.pop()
+            mode.take_out()
 
     # ── modules ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -63,26 +62,15 @@ class Forward:
         """A module inside is about to be called from `frame`. None: it is none of this forward's."""
         if get_ident() != self._thread or self._compiled:
             return None
-        inside = self._inside
-        self._depth += 1
-        if inside.may_stop(Grain.MODULE, self._depth):
+        inside, depth, as_one = self._inside, len(self._modules), runs_as_one(module)
+        if inside.may_stop(Grain.MODULE, depth):
             path, kind = inside.module_called(module)
-            place = Place(Grain.MODULE, "before", path, kind, self._depth, detail=AS_ONE if runs_as_one(module) else "")
-            try:
-                inside.reached(place, frame, lambda: held.of_call(args, kwargs))
-            except BaseException:
-                self._depth -= 1
-                raise
-        call = Call()
-        if runs_as_one(module):
-            call.compiled = True
-            self._compiled += 1
-        elif inside.level > self._depth and is_leaf(module):
-            call.opened = self._leaf = True
-            if self._mode is None:
-                self._mode = self._pushed()
-                call.pushed = self._mode is not None
-        return call
+            place = Place(Grain.MODULE, "before", path, kind, depth, detail=AS_ONE if as_one else "")
+            inside.reached(place, frame, lambda: held.of_call(args, kwargs))
+        self._modules.append(id(module))
+        self._compiled += as_one
+        self._adjust()
+        return Call(as_one)
 
     def after(
         self,
@@ -94,67 +82,61 @@ class Forward:
         *results: Any,
     ) -> None:
         """It has returned one result, or none: it has raised."""
-        depth = self._depth
-        self._depth -= 1
-        if call.compiled:
-            self._compiled -= 1
-        if call.opened:
-            self._leaf = False
-            if call.pushed and self._mode is not None:
-                self._mode.pop()
-                self._mode = None
-        inside = self._inside
-        if not results or not inside.may_stop(Grain.MODULE, depth):
-            return
-        path, kind = inside.module_called(module)
-        place = Place(Grain.MODULE, "after", path, kind, depth, detail=AS_ONE if runs_as_one(module) else "")
-        inside.reached(place, frame, lambda: held.of_call(args, kwargs, results))
+        del self._modules[-1]
+        self._compiled -= call.compiled
+        inside, depth = self._inside, len(self._modules)
+        try:
+            if results and inside.may_stop(Grain.MODULE, depth):
+                path, kind = inside.module_called(module)
+                place = Place(Grain.MODULE, "after", path, kind, depth, detail=AS_ONE if call.compiled else "")
+                inside.reached(place, frame, lambda: held.of_call(args, kwargs, results))
+        finally:
+            self._adjust()
 
     # ── operations ──────────────────────────────────────────────────────────────────────────────────────────
 
     def op_before(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """An operation is about to run. Returns whether to tell of its end."""
-        depth = self._depth + 1
-        if get_ident() != self._thread or not self._shows(depth):
+        if get_ident() != self._thread or not (self._steps() or self._inside.waits_for(Grain.OP)):
             return False
-        place = Place(Grain.OP, "before", str(func), "", depth)
-        self._tell(place, lambda: held.of_call(args, kwargs))
+        self._tell("before", func, lambda: held.of_call(args, kwargs))
         return True
 
     def op_after(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """It has returned."""
-        depth = self._depth + 1
-        if self._shows(depth):
-            place = Place(Grain.OP, "after", str(func), "", depth)
-            self._tell(place, lambda: held.of_call(args, kwargs, (result,)))
+        if self._steps() or self._inside.waits_for(Grain.OP):
+            self._tell("after", func, lambda: held.of_call(args, kwargs, (result,)))
 
-    def _tell(self, place: Place, holding: held.Holding) -> None:
-        try:
-            self._inside.reached(place, sys._getframe(2), holding, steps=self._leaf)
-        except Exception as error:
-            self._inside.broken(error)
-
-    def _shows(self, depth: int) -> bool:
+    def _tell(self, when: str, func: Any, holding: held.Holding) -> None:
         inside = self._inside
-        return inside.waits_for(Grain.OP) or (self._leaf and inside.level >= depth)
+        try:
+            place = Place(Grain.OP, when, str(func), inside.path_of(self._modules[-1]), len(self._modules))
+            inside.reached(place, sys._getframe(2), holding, steps=self._steps())
+        except Exception as error:
+            inside.broken(error)
 
-    def _pushed(self) -> OpMode | None:
-        """A new mode, on top of all others. None inside a torch.func transform, which has operations of its own."""
+    def _steps(self) -> bool:
+        """Whether the user steps at the operations of the innermost module; those of a backward in it are none."""
+        deep_enough = self._inside.level >= len(self._modules) and not self._compiled
+        return deep_enough and torch._C._current_graph_task_id() == -1
+
+    def _adjust(self) -> None:
+        """Have the mode in where operations may be stopped at from here on, and else out.
+
+        A torch.func transform has operations of its own: in there all stays as it is.
+        """
+        inside = self._inside
+        wanted = inside.waits_for(Grain.OP) or (inside.level >= len(self._modules) and not self._compiled)
         functorch: Any = getattr(torch._C, "_functorch", None)
+        if wanted == (self._mode is not None):
+            return
         if functorch is not None and functorch.peek_interpreter_stack() is not None:
-            return None
-        mode = OpMode(self)
-        mode.push()
-        return mode
-
-
-def is_leaf(module: Any) -> bool:
-    """Whether what runs inside are operations: a module without others in it, or a function."""
-    if not isinstance(module, Module):
-        return True
-    return not runs_as_one(module) and not any(
-        isinstance(child, Module) for child in module.__dict__.get("_modules", {}).values()
-    )
+            return
+        if self._mode is not None:
+            self.ends()
+        else:
+            self._mode = OpMode(self)
+            self._mode.put_in(self._below)
 
 
 def runs_as_one(module: Any) -> bool:

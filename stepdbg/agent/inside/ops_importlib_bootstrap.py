@@ -1,4 +1,4 @@
-"""Sees each torch operation of a module while operations are stepped: a dispatch mode, pushed for that alone.
+"""Sees each torch operation of a module while operations are stepped: a dispatch mode, put in for that alone.
 
 The file has its name for the same reason as `wrap_importlib_bootstrap.py`. Autograd has done its part before an
 operation comes here, so the graph is the bare run's; the operation is then run as it would have been. What
@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stepdbg.agent.breakpoints.ops import Ops
 from stepdbg.agent.dynamo import step_over
 
 if TYPE_CHECKING:
@@ -28,13 +30,28 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._forward = forward
 
-    def push(self) -> None:  # type: ignore[override]
-        """Put it on top of all modes."""
-        self.__enter__()  # type: ignore[no-untyped-call]
+    def put_in(self, below: int) -> None:
+        """Be the mode on top of the `below` lowest ones, under all others.
 
-    def pop(self) -> None:
-        """Take it off."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        The script leaves a mode that it has entered meanwhile by taking off the topmost one: that must be its own.
+        """
+        above = []
+        while modes_below() > below:
+            above.append(torch._C._pop_torch_dispatch_stack(None))
+        torch._C._push_on_torch_dispatch_stack(self)
+        while above:
+            torch._C._push_on_torch_dispatch_stack(above.pop())
+
+    def take_out(self) -> None:
+        """Be no mode of this thread's any more, wherever in the stack."""
+        above = []
+        while torch._C._len_torch_dispatch_stack():
+            mode = torch._C._pop_torch_dispatch_stack(None)
+            if mode is self:
+                break
+            above.append(mode)
+        while above:
+            torch._C._push_on_torch_dispatch_stack(above.pop())
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -60,6 +77,13 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             _forget_these_frames(error)
             raise
         return result
+
+
+def modes_below() -> int:
+    """How many modes this thread has. One of `watch nan`, which comes and goes, is the lowest and not counted."""
+    depth = int(torch._C._len_torch_dispatch_stack())
+    lowest = torch._C._get_dispatch_stack_at(0) if depth else None
+    return depth - isinstance(lowest, Ops)
 
 
 step_over(OpMode.__torch_dispatch__, and_what_it_calls=False)
