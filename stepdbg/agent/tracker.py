@@ -135,6 +135,7 @@ class Tracker(FreeRun):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
                 if self.trends.on and not self.light:
                     self.trends.step_begins(self, control, active)
+                self.inside.step_begins(active, args, kwargs, frame)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session
             self.inside.ends(active)
             stack.pop()

@@ -16,6 +16,8 @@ def place(at: Place) -> str:
         name = f"{at.name} of {of}" if of else at.name
     elif at.grain is Grain.OP:
         name = at.name.removeprefix("aten.").removesuffix(".default")
+    elif at.grain is Grain.PARAMETER and at.kind:
+        name = f"{at.name} of {at.kind}"
     return f"{at.when} {name}"
 
 

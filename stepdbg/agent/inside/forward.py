@@ -140,12 +140,17 @@ class Forward:
 
     def _pushed(self) -> OpMode | None:
         """A new mode, on top of all others. None inside a torch.func transform, which has operations of its own."""
-        functorch: Any = getattr(torch._C, "_functorch", None)
-        if functorch is not None and functorch.peek_interpreter_stack() is not None:
+        if in_a_transform():
             return None
         mode = OpMode(self)
         mode.push()
         return mode
+
+
+def in_a_transform() -> bool:
+    """Whether a torch.func transform is under way."""
+    functorch: Any = getattr(torch._C, "_functorch", None)
+    return functorch is not None and functorch.peek_interpreter_stack() is not None
 
 
 def is_leaf(module: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,20 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent import tensors
-from stepdbg.agent.calls import storage_address
-from stepdbg.agent.optim.copies import copy_of, distance, plain_of
+from stepdbg.agent.optim.copies import distance, plain_of
 from stepdbg.agent.optim.families import completed, family_of
-from stepdbg.agent.optim.holdings import groups_of, plain_number, state_of
+from stepdbg.agent.optim.holdings import groups_of, state_of
+from stepdbg.agent.optim.kept import (
+    Kept,
+    Room,
+    is_as_kept,
+    keep_grad,
+    keep_state,
+    keep_value,
+    norms_of,
+    note_done,
+    version_of,
+)
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.messages import Settings
 
@@ -31,33 +41,6 @@ if TYPE_CHECKING:
 NO_STEP = "no step yet"
 RAN_FREE = "the script ran free"
 NOT_STEPPED = "no optimizer that holds it has stepped yet"
-
-
-@dataclass(eq=False)
-class Kept:
-    """One parameter before a step."""
-
-    ref: weakref.ref[Tensor]
-    group: int
-    value: Tensor | None = None
-    norm: float | None = None
-    """Of the value, where that was not kept."""
-    why: str = ""
-    """Why the value was not kept."""
-    had_grad: bool = False
-    grad: Tensor | None = None
-    grad_ref: weakref.ref[Tensor] | None = None
-    grad_version: int = -1
-    why_no_grad: str = ""
-    state: dict[str, Any] | None = None
-    """Numbers, and copies of tensors; None: not kept."""
-    why_no_state: str = ""
-    version: int | None = None
-    place: int | None = None
-    """Its storage when the step had run: `.data = ` gives it another, and leaves the version."""
-    """The parameter's own right after the step; None while it runs, and where there is none."""
-    nbytes: int = 0
-    """Of all copies."""
 
 
 @dataclass(eq=False)
@@ -88,6 +71,8 @@ class Before:
         """Bytes of all copies together, at most."""
         self.upcoming: tuple[weakref.ref[Any], bool] | None = None
         """The optimizer whose step is about to run while the script is held there, and whether it has a closure."""
+        self.in_turns = False
+        """Whether the script is held in a step that goes parameter by parameter."""
         self.left_out = 0
         """The iteration in which a GradScaler left out a step last; 0: never."""
         self._steps: dict[int, Step] = {}
@@ -196,7 +181,7 @@ class Before:
             step = Step(ref, iteration, [])
             step.closure, step.grad_label = _has_closure(args, kwargs), grad_label
             step.grad_scale, step.found_inf = scaling_of(optimizer)
-            room = _Room(self.limit, self.nbytes)
+            room = Room(self.limit, self.nbytes)
             groups = groups_of(optimizer)
             step.hyper = [completed(optimizer, group.hyper) for group in groups]
             held = [(number, p) for number, group in enumerate(groups) for p in group.params]
@@ -205,16 +190,58 @@ class Before:
                 step.kept[id(parameter)] = Kept(weakref.ref(parameter, gone), number)
             pairs = [(p, step.kept[id(p)], old.get(id(p))) for _, p in held]
             for parameter, kept, earlier in pairs:
-                _keep_value(parameter, kept, earlier, room)
-            _norms_of([(p, kept) for p, kept, _ in pairs if kept.why and kept.value is None])
+                keep_value(parameter, kept, earlier, room)
+            norms_of([(p, kept) for p, kept, _ in pairs if kept.why and kept.value is None])
             for parameter, kept, earlier in pairs:
-                _keep_grad(parameter, kept, earlier, room, closure=step.closure)
+                keep_grad(parameter, kept, earlier, room, closure=step.closure)
             if family_of(optimizer) is not None:
                 for parameter, kept, earlier in pairs:
-                    _keep_state(state_of(optimizer, parameter), kept, earlier, room)
+                    keep_state(state_of(optimizer, parameter), kept, earlier, room)
             self._steps[id(optimizer)] = step
             self.nbytes += sum(kept.nbytes for kept in step.kept.values())
             self._last.update({key: (step, kept) for key, kept in step.kept.items()})
+
+    def turn_begins(self, optimizer: Any, parameter: Tensor, *, held: bool) -> None:
+        """Its update begins, in a step that is under way and goes parameter by parameter. What was kept of it is kept
+        anew if it has been written since: at a stop (`held`: just now), or by a closure. Call inside `quiet()`.
+        """
+        step = self._steps.get(id(optimizer))
+        kept = step.kept.get(id(parameter)) if step is not None else None
+        if step is None or kept is None or step.over or kept.done or (not held and is_as_kept(parameter, kept)):
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            earlier = replace(kept)
+            self.nbytes -= kept.nbytes
+            kept.value = kept.norm = kept.grad = kept.state = None
+            kept.why, kept.nbytes = "", 0
+            room = Room(self.limit, self.nbytes)
+            keep_value(parameter, kept, earlier, room)
+            if kept.value is None:
+                norms_of([(parameter, kept)])
+            keep_grad(parameter, kept, earlier, room, closure=False)
+            if family_of(optimizer) is not None:
+                keep_state(state_of(optimizer, parameter), kept, earlier, room)
+            self.nbytes += kept.nbytes
+
+    def turn_ended(self, optimizer: Any, parameter: Tensor) -> None:
+        """It has been updated; the step goes on."""
+        step = self._steps.get(id(optimizer))
+        kept = step.kept.get(id(parameter)) if step is not None else None
+        if kept is not None:
+            note_done(parameter, kept)
+
+    def upcoming_of(self, tensor: Tensor) -> tuple[Any, bool] | None:
+        """The optimizer that is about to update this parameter, held before its step or in it before that parameter's
+        turn, and whether a closure makes the gradient only then. None: no optimizer is, or it is gone.
+        """
+        if self.upcoming is not None:
+            optimizer = self.upcoming[0]()
+            return (optimizer, self.upcoming[1]) if optimizer is not None else None
+        found = self.step_of(tensor) if self.in_turns else None
+        if found is None or found[0].over or found[1].done:
+            return None
+        optimizer = found[0].optimizer()
+        return (optimizer, False) if optimizer is not None else None
 
     def step_ended(self, key: int, *, failed: bool = False) -> None:
         """The step of the optimizer with this id has run, or raised, if it began here."""
@@ -222,16 +249,17 @@ class Before:
         if step is None or step.over:
             return
         step.over, step.failed = True, failed
-        room: _Room | None = None
+        room: Room | None = None
         for kept in list(step.kept.values()):
             parameter = kept.ref()
             if parameter is None:
                 continue
-            kept.version, kept.place = _version(parameter), place_of(parameter)
-            if step.closure:
-                room, before = room or _Room(self.limit, self.nbytes), kept.nbytes
+            fresh = step.closure and not kept.done
+            note_done(parameter, kept)
+            if fresh:
+                room, before = room or Room(self.limit, self.nbytes), kept.nbytes
                 with quiet(), torch.inference_mode(False), torch.no_grad():
-                    _keep_grad(parameter, kept, None, room, closure=False)
+                    keep_grad(parameter, kept, None, room, closure=False)
                 self.nbytes += kept.nbytes - before
 
     def grad_of(self, parameter: Tensor, kept: Kept) -> tuple[Tensor | None, str]:
@@ -240,7 +268,7 @@ class Before:
             return kept.grad, ""
         grad = parameter.grad
         if grad is not None and kept.grad_ref is not None and kept.grad_ref() is grad:
-            version = _version(grad)
+            version = version_of(grad)
             if version is not None and version == kept.grad_version:
                 return grad.detach(), ""
         return None, kept.why_no_grad or "its gradient is gone"
@@ -291,80 +319,6 @@ class Before:
             self._last.pop(parameter, None)
 
 
-class _Room:
-    """Bytes that are left."""
-
-    def __init__(self, limit: int, used: int) -> None:
-        self.left = limit - used
-        self.why = f"over the limit of {limit / (1 << 20):g} MiB"
-        """Why something was not kept."""
-
-    def take(self, nbytes: int, kept: Kept) -> bool:
-        """Whether so much fits; if so, it is taken for `kept`."""
-        if nbytes > self.left:
-            return False
-        self.left -= nbytes
-        kept.nbytes += nbytes
-        return True
-
-
-def _keep_value(parameter: Tensor, kept: Kept, earlier: Kept | None, room: _Room) -> None:
-    plain, why = plain_of(parameter)
-    if plain is None:
-        kept.why = why
-    elif room.take(tensors.nbytes(plain), kept):
-        kept.value = copy_of(plain, earlier.value if earlier is not None else None)
-    else:
-        kept.why = room.why
-
-
-def _norms_of(left_out: Sequence[tuple[Tensor, Kept]]) -> None:
-    for (_, kept), norm in zip(left_out, tensors.norms([p for p, _ in left_out]), strict=True):
-        kept.norm = norm.value
-
-
-def _keep_grad(parameter: Tensor, kept: Kept, earlier: Kept | None, room: _Room, *, closure: bool) -> None:
-    grad = parameter.grad
-    if closure:
-        kept.why_no_grad = "its closure makes the gradient inside the step"
-        return
-    kept.had_grad, kept.why_no_grad = grad is not None, ""
-    if grad is None:
-        return
-    kept.grad_ref, kept.grad_version = weakref.ref(grad), _version(grad) or 0
-    if grad.layout is torch.sparse_coo and type(grad).__torch_dispatch__ is Tensor.__torch_dispatch__:
-        if room.take(tensors.nbytes(grad), kept):
-            kept.grad = grad.detach().to("cpu", copy=True)
-        else:
-            kept.why_no_grad = room.why
-        return
-    plain, kept.why_no_grad = plain_of(grad)
-    if plain is None:
-        return
-    if room.take(tensors.nbytes(plain), kept):
-        kept.grad = copy_of(plain, earlier.grad if earlier is not None else None)
-    else:
-        kept.why_no_grad = room.why
-
-
-def _keep_state(state: Any, kept: Kept, earlier: Kept | None, room: _Room) -> None:
-    known = earlier.state if earlier is not None and earlier.state is not None else {}
-    result: dict[str, Any] = {}
-    for name, value in state.items():
-        if type(name) is not str:
-            continue
-        number = ... if isinstance(value, Tensor) and value.dim() else plain_number(value)
-        if number is not ...:
-            result[name] = number
-        elif isinstance(value, Tensor):
-            plain, _ = plain_of(value)
-            if plain is None or not room.take(tensors.nbytes(plain), kept):
-                kept.why_no_state = room.why
-                return
-            result[name] = copy_of(plain, known.get(name))
-    kept.state = result
-
-
 def scaling_of(optimizer: Any) -> tuple[float | None, bool]:
     """What a GradScaler leaves to the step to divide gradients by, and whether it has found inf or NaN in them."""
     scale, found = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
@@ -383,20 +337,3 @@ def _weak(thing: Any, gone: Any = None) -> weakref.ref[Any] | None:
         return weakref.ref(thing, gone)
     except TypeError:
         return None
-
-
-def place_of(tensor: Tensor) -> int | None:
-    """Which storage it has; None where that cannot be told. Asked of plain ones only: no code of a subclass runs."""
-    if type(tensor) not in (Tensor, torch.nn.Parameter):
-        return None
-    try:
-        return storage_address(tensor)
-    except (RuntimeError, NotImplementedError):
-        return None
-
-
-def _version(tensor: Tensor) -> int | None:
-    try:
-        return int(tensor._version)
-    except RuntimeError:
-        return None  # inference tensors keep no version

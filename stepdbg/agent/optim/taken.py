@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepdbg.agent.optim.before import Before, Kept, Step
+from stepdbg.agent.optim.before import Before, Step
 from stepdbg.agent.optim.copies import plain_of
+from stepdbg.agent.optim.kept import Kept
 
 
 @dataclass
