@@ -79,7 +79,7 @@ class Going:
         self.remark = ""
 
     def stays_inside(self) -> None:
-        """A place of a phase that was gone into comes next; `next` may have been asked for at a boundary inside of it."""
+        """A place of a phase that was gone into is next; `next` may have been asked for at a boundary inside of it."""
         if self.mode is m.Action.NEXT:
             self.level = max(self.level, 1)
 

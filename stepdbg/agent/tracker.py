@@ -111,6 +111,7 @@ class Tracker(FreeRun):
                 return None
             if self.backward_threads and self._in_engine_thread():
                 return None
+            self.inside.phase_begins(frame)
             active = self._begin(control, phase, subject, frame, skippable, len(stack))
             if phase is _BACKWARD:
                 control.watch.scaled, self.loss_scaled = self.loss_scaled, False

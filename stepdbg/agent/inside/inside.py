@@ -186,6 +186,15 @@ class Inside:
         except Exception as error:
             self.broken(error)
 
+    def phase_begins(self, frame: FrameType) -> None:
+        """A phase is about to run, perhaps in the closure of a STEP gone into. Raises only what a stop raises."""
+        turns = self._turns
+        if turns is not None:
+            try:
+                turns.pauses(frame)
+            except Exception as error:
+                self.broken(error)
+
     def is_at(self, active: Active, frame: FrameType) -> bool:
         """Whether that STEP, called from `frame`, is what the script is in here: its closure may have phases."""
         control = self._tracker.control

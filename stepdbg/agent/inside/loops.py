@@ -81,7 +81,7 @@ def _writes(body: Sequence[dis.Instruction]) -> bool:
             return True
         elif at.opname.startswith("INPLACE_") or (at.opname == "BINARY_OP" and at.argrepr.endswith("=")):
             stored = next((b for b in body[number + 1 :] if not b.opname.startswith(_SHUFFLES)), None)
-            if stored is not None and (stored.opname == "STORE_SUBSCR" or not variables.isdisjoint(_names(stored))):
+            if stored is not None and not variables.isdisjoint(_names(stored)):
                 return True
     return False
 

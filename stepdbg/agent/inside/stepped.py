@@ -37,7 +37,7 @@ def step_ran(inside: Inside, tracker: Tracker, active: Active, turns: Turns | No
     optimizer = active.station.what()
     tracker.before.step_ended(id(optimizer))
     if turns is not None:
-        turns.last_ends(frame)
+        turns.pauses(frame)
     groups = groups_of(optimizer)
     for number, group in enumerate(groups):
         for position, parameter in enumerate(group.params):
@@ -49,7 +49,14 @@ def step_ran(inside: Inside, tracker: Tracker, active: Active, turns: Turns | No
             name = inside.parameter_called(parameter) or f"param_groups[{number}].params[{position}]"
             kind = f"group {number}" if len(groups) > 1 else ""
             place = Place(
-                Grain.PARAMETER, "after", name, kind, 1, name, detail=detail, after_the_fact=detail != LEFT_ALONE
+                Grain.PARAMETER,
+                "after",
+                name,
+                kind,
+                1,
+                name,
+                detail=detail,
+                after_the_fact=not detail.startswith(LEFT_ALONE),
             )
             inside.reached(place, frame, Ran(tracker, optimizer, parameter))
 

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 BEFORE = "held before its update: it has its old value"
 BEFORE_VALUE = "held before its value is written: its gradient or state has been already"
-AFTER = "held after its update: those that follow have not begun"
-AFTER_LAST = "held after its update, the last of this step"
+AFTER = "held after its update: it has its new value"
 
 IDLE = 2
 """Turns one after the other in which nothing was written: then it was no loop of updates."""
@@ -104,9 +103,10 @@ class Turns:
         if mode is not None:
             mode.pop()
 
-    def last_ends(self, frame: FrameType) -> None:
-        """The step has run to its end: hold after the turn that is under way."""
-        self._close(frame, AFTER_LAST)
+    def pauses(self, frame: FrameType) -> None:
+        """The step has run to its end, or runs its closure: the turn under way, if it has updated anything, is over."""
+        if get_ident() == self._thread:
+            self._close(frame)
 
     def number_of(self, parameter: Tensor) -> int | None:
         """The number that a parameter has here."""
@@ -127,6 +127,7 @@ class Turns:
             frame = sys._getframe(2)
             if self._in_closure(frame):
                 self._own.stale = True  # it may have made the gradients
+                self.pauses(frame)
             elif (touched := self._own.touched(func, args, kwargs)) is not None:
                 self.seen = True
                 self._works_on(touched, frame)
@@ -213,7 +214,7 @@ class Turns:
                 self._tracker.before.turn_begins(optimizer, parameter, held=held_here)
         return turn
 
-    def _close(self, frame: FrameType, detail: str = AFTER) -> None:
+    def _close(self, frame: FrameType) -> None:
         turn, self._current = self._current, None
         if turn is None or not turn.has_updated():
             return
@@ -223,7 +224,7 @@ class Turns:
         if parameter is None or optimizer is None:
             return
         self._tracker.before.turn_ended(optimizer, parameter)
-        self._reach(turn, "after", detail, frame, Ran(self._tracker, optimizer, parameter, turn.was))
+        self._reach(turn, "after", AFTER, frame, Ran(self._tracker, optimizer, parameter, turn.was))
 
     def _copied(self, parameter: Tensor) -> Tensor | None:
         if not self._inside.may_stop(Grain.PARAMETER, 1):
