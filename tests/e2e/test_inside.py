@@ -25,7 +25,7 @@ STOPS = 400
 
 SAMPLE = {
     "two_nets", "tiny_gan", "checkpointing", "compiled", "lbfgs_closure", "amp_scaler", "raises_mid", "hf_trainer",
-    "spectral_lazy", "gan_detached",
+    "spectral_lazy", "gan_detached", "steps_one_by_one",
 }  # fmt: skip
 """Run with the slow tests; all the others are long."""
 
@@ -116,7 +116,8 @@ def test_keys_go_in_and_out_on_a_real_terminal(tmp_path: Path) -> None:
             (":until net.0.weight\r", "▶ before AccumulateGrad of net.0.weight"),
             ("n", "✓ after AccumulateGrad of net.0.weight"),
             ("o", "next: ▶ step SGD"),
-            ("s", "✓ after net.0.weight"),
+            ("s", "▶ before net.0.weight · held before its update"),
+            ("n", "✓ after net.0.weight · held after its update"),
         ):
             if key.startswith(":"):
                 terminal.press(":")
