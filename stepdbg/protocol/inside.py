@@ -40,7 +40,7 @@ class Place:
     seq: int | None = None
     """Sequence number of a node."""
     detail: str = ""
-    """A short remark, as PhaseRun has: "held before its update: it has its old value"."""
+    """A short remark, as PhaseRun has: "held: still its old value"."""
     after_the_fact: bool = False
     """Whether nothing was held before it: what was there before is told from a copy."""
 

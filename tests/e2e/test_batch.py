@@ -154,8 +154,8 @@ def test_a_step_is_gone_through_parameter_by_parameter(script: str) -> None:
     assert stops[4] == "stop 5 · iteration 1 · before net.bias in step of optimiser"
     assert stops[5].startswith("stop 6 · iteration 2 · before zero_grad")
     how = [line for line in said if line.startswith("  how")]
-    assert how[0] == "  how   held before its update: it has its old value"
-    assert how[1] == "  how   held after its update: it has its new value"
+    assert how[0] == "  how   held: still its old value"
+    assert how[1] == "  how   held: its new value"
     first = said.index("> info inside")
     told = [line.split() for line in said[first + 1 : first + 6]]
     assert [line[:2] for line in told[2:4]] == [["@value", "1×2"], ["@grad", "1×2"]]

@@ -116,8 +116,8 @@ def test_keys_go_in_and_out_on_a_real_terminal(tmp_path: Path) -> None:
             (":until net.0.weight\r", "▶ before AccumulateGrad of net.0.weight"),
             ("n", "✓ after AccumulateGrad of net.0.weight"),
             ("o", "next: ▶ step SGD"),
-            ("s", "▶ before net.0.weight · held before its update"),
-            ("n", "✓ after net.0.weight · held after its update"),
+            ("s", "▶ before net.0.weight · held: still its old value"),
+            ("n", "✓ after net.0.weight · held: its new value"),
         ):
             if key.startswith(":"):
                 terminal.press(":")

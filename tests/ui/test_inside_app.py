@@ -173,7 +173,7 @@ async def test_a_step_is_shown_parameter_by_parameter() -> None:
     async with running("two_nets", size=ROOMY) as driver:
         await to(driver, Phase.STEP)
         await driver.step("s")
-        assert "▶ before net.0.weight · held before its update: it has its old value" in driver.text(StatusLine)
+        assert "▶ before net.0.weight · held: still its old value" in driver.text(StatusLine)
         assert "▶ step SGD ▸ net.0.weight" in driver.text(RailPane)
         await shows(driver, "@")
         record = values(driver).record
@@ -182,7 +182,7 @@ async def test_a_step_is_shown_parameter_by_parameter() -> None:
         assert record.value is not None
         was = record.value.cells
         await driver.step("n")
-        assert "✓ after net.0.weight · held after its update: it has its new value" in driver.text(StatusLine)
+        assert "✓ after net.0.weight · held: its new value" in driver.text(StatusLine)
         await shows(driver, "@")
         record = values(driver).record
         assert record is not None

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from stepdbg.agent.inside.inside import Inside
     from stepdbg.agent.tracker import Tracker
 
-BEFORE = "held before its update: it has its old value"
-BEFORE_VALUE = "held before its value is written: its gradient or state has been already"
-AFTER = "held after its update: it has its new value"
+BEFORE = "held: still its old value"
+BEFORE_VALUE = "held: still its old value; its gradient or state is written"
+AFTER = "held: its new value"
 
 IDLE = 2
 """Turns one after the other in which nothing was written: then it was no loop of updates."""
