@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from stepdbg.agent.dynamo import step_over
 from stepdbg.agent.inside import held
 from stepdbg.agent.inside.loops import Loop, Loops
 from stepdbg.agent.inside.own import Own, Touched
@@ -247,6 +248,9 @@ class Turns:
             inside.reached(Place(Grain.PARAMETER, when, name, group, 1, name, detail=detail), frame, holding)
         finally:
             before.in_turns = False
+
+
+step_over(Turns.op_before, and_what_it_calls=True)
 
 
 class _Waiting:
