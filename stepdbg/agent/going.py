@@ -24,7 +24,7 @@ _GRAINS = {
     "module": frozenset({Grain.MODULE, Grain.NODE}),
     "op": frozenset({Grain.OP}),
     "node": frozenset({Grain.NODE}),
-    "parameter": frozenset({Grain.NODE}),
+    "parameter": frozenset({Grain.NODE, Grain.PARAMETER}),
     "line": frozenset({Grain.MODULE}),
 }
 """Places of which kinds a target of that kind can be found at."""
@@ -79,6 +79,11 @@ class Going:
         if self.mode is m.Action.UNTIL:
             self.until_iteration = loop.iteration + 2
         self.remark = ""
+
+    def stays_inside(self) -> None:
+        """A place of a phase that was gone into is next; `next` may have been asked for at a boundary inside of it."""
+        if self.mode is m.Action.NEXT:
+            self.level = max(self.level, 1)
 
     @property
     def waits_for_call(self) -> bool:
@@ -144,7 +149,7 @@ class Going:
             return place.depth <= self.level
         if target.kind == "line":
             return place.when == "before" and self._line_reached(target, frame)
-        return place.when == "before" and is_at(target, place)
+        return (place.when == "before" or place.after_the_fact) and is_at(target, place)
 
 
 def is_at(target: Target, place: Place) -> bool:
@@ -156,7 +161,7 @@ def is_at(target: Target, place: Place) -> bool:
         return grain is Grain.OP and name in _op_names(place.name)
     if kind == "node":
         return grain is Grain.NODE and (str(place.seq) == name or place.name == name)
-    return kind == "parameter" and grain is Grain.NODE and place.parameter == name
+    return kind == "parameter" and grain in (Grain.NODE, Grain.PARAMETER) and place.parameter == name
 
 
 def _op_names(name: str) -> Sequence[str]:

@@ -111,6 +111,7 @@ class Tracker(FreeRun):
                 return None
             if self.backward_threads and self._in_engine_thread():
                 return None
+            self.inside.phase_begins(frame)
             active = self._begin(control, phase, subject, frame, skippable, len(stack))
             if phase is _BACKWARD:
                 control.watch.scaled, self.loss_scaled = self.loss_scaled, False
@@ -133,6 +134,7 @@ class Tracker(FreeRun):
                     self.before.keep(control, subject, self.loop.iteration, args, kwargs)
                 if self.trends.on and not self.light:
                     self.trends.step_begins(self, control, active)
+                self.inside.step_begins(active, args, kwargs, frame)
             elif not self.light and (phase is _BACKWARD or phase is _ZERO_GRAD):
                 self._watch(control, active, args, kwargs)
         except BaseException:  # the user's Ctrl-C at a stop, or the end of an in-process session

@@ -51,7 +51,7 @@ INSIDE = (
     Command(
         "until",
         "Run",
-        "Run until a phase, module, op, node, parameter's gradient or line; no word: what is selected in the pane.",
+        "Run until a phase, module, op, node, parameter or line; no word: what is selected in the pane.",
         lambda host, argument: host.inside.until(argument),
         keys=("u",),
         aliases=("u", "unt", "advance"),

@@ -17,6 +17,8 @@ def place(at: Place) -> str:
     elif at.grain is Grain.OP:
         name = at.name.removeprefix("aten.").removesuffix(".default")
         name = f"{name} of {at.kind}" if at.kind else name
+    elif at.grain is Grain.PARAMETER and at.kind:
+        name = f"{at.name} of {at.kind}"
     return f"{at.when} {name}"
 
 

@@ -16,6 +16,8 @@ _STATES = {"done": "✓", "next": "▶", "ahead": "·", "skipped": "–", "faile
 def lines(stop: StopRecord, width: int = 100) -> list[str]:
     """Where the script is held, and why."""
     made = [text.cut(f"stop {stop.number} · {iteration(stop)} · {where(stop)}", width)]
+    if stop.at is not None and stop.at.detail:
+        made.append(text.cut(f"  how   {stop.at.detail}", width))
     if stop.just_ran:
         made.append(text.cut("  ran   " + ", ".join(run(one) for one in stop.just_ran), width))
     if stop.loss is not None:

@@ -30,15 +30,19 @@ class Place:
     name: str
     """Module path ("net.2"), op ("aten.addmm.default"), class of the node ("AddmmBackward0"), parameter name."""
     kind: str = ""
-    """Class of the module; for an op or node the path of the module that runs or made it, where known; else empty."""
+    """Class of the module; for an op or node the path of the module that runs or made it, where known; for a parameter
+    "group 1" where its optimizer has several; else empty.
+    """
     depth: int = 1
     """Levels inside the phase, from 1: modules nest, an op is one further in than the module that runs it."""
     parameter: str = ""
-    """For an AccumulateGrad node: the parameter whose `.grad` it adds to."""
+    """For an AccumulateGrad node: the parameter whose `.grad` it adds to. For a parameter's update: that parameter."""
     seq: int | None = None
     """Sequence number of a node."""
     detail: str = ""
-    """A short remark, as PhaseRun has: "shown from a copy after the fact"."""
+    """A short remark, as PhaseRun has: "held: still its old value"."""
+    after_the_fact: bool = False
+    """Whether nothing was held before it: what was there before is told from a copy."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class Target:
     """Where to run until: what `Resume.target` says, in full."""
 
     kind: str
-    """"phase", "module", "op", "node" (by sequence number, or by class), "parameter" (its gradient) or "line"."""
+    """"phase", "module", "op", "node" (by sequence number, or by class), "parameter" (its gradient arrives, or it is
+    updated) or "line".
+    """
     name: str
     """Value of the phase, path of the module, name of op or node class, parameter name; a line's number."""
     file: str = ""

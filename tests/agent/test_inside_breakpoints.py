@@ -110,7 +110,7 @@ def test_places_are_told_of_in_every_kind_of_run(action: m.Action) -> None:
     assert short(modules[:6]) == ["+ net.0", "- net.0", "+ net.1", "- net.1", "+ net.2", "- net.2"]
     assert len(modules) == 18
     assert len([p for p in book.places if p.parameter == "net.0.weight" and p.grain is Grain.NODE]) == 6
-    assert len([p for p in book.places if p.parameter == "net.0.weight" and p.grain is Grain.PARAMETER]) == 3
+    assert len([p for p in book.places if p.parameter == "net.0.weight" and p.grain is Grain.PARAMETER]) == 6
     assert run.result == train()
     assert run.warned == []
     assert all(s.at is None for s in run.run.stops)

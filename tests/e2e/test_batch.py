@@ -142,6 +142,28 @@ def test_json_is_one_typed_record_a_line_with_the_scripts_output_among_them(scri
 
 
 @pytest.mark.slow
+def test_a_step_is_gone_through_parameter_by_parameter(script: str) -> None:
+    commands = ("until step", "step", "! net.weight.grad.zero_()", "info inside", "p net.weight[0, 0].item()", "next")
+    more = ("p net.weight[0, 0].item()", "until net.bias", "info stop", "finish", "continue")
+    run = batch(*(word for command in (*commands, *more) for word in ("-c", command)), script)
+    said = ours(run.stdout)
+    assert run.returncode == 7
+    stops = [line for line in said if line.startswith("stop ")]
+    assert stops[2] == "stop 3 · iteration 1 · before net.weight in step of optimiser"
+    assert stops[3] == "stop 4 · iteration 1 · after net.weight in step of optimiser"
+    assert stops[4] == "stop 5 · iteration 1 · before net.bias in step of optimiser"
+    assert stops[5].startswith("stop 6 · iteration 2 · before zero_grad")
+    how = [line for line in said if line.startswith("  how")]
+    assert how[0] == "  how   held: still its old value"
+    assert how[1] == "  how   held: its new value"
+    first = said.index("> info inside")
+    told = [line.split() for line in said[first + 1 : first + 6]]
+    assert [line[:2] for line in told[2:4]] == [["@value", "1×2"], ["@grad", "1×2"]]
+    before, after = (said[n + 1] for n, line in enumerate(said) if line == "> p net.weight[0, 0].item()")
+    assert before == after  # its gradient was set to zero just before it was used
+
+
+@pytest.mark.slow
 def test_answers_in_a_file_leave_the_output_to_the_script(script: str, tmp_path: Path) -> None:
     place = tmp_path / "answers.jsonl"
     run = batch("--json", "--answers", str(place), "-c", "info memory", script)

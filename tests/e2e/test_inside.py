@@ -29,7 +29,7 @@ WHOLE_BACKWARDS = {"lstm_forecast": 9_000}
 
 SAMPLE = {
     "two_nets", "tiny_gan", "checkpointing", "compiled", "lbfgs_closure", "amp_scaler", "raises_mid", "hf_trainer",
-    "spectral_lazy", "gan_detached",
+    "spectral_lazy", "gan_detached", "steps_one_by_one",
 }  # fmt: skip
 """Run with the slow tests; all the others are long."""
 
@@ -122,7 +122,8 @@ def test_keys_go_in_and_out_on_a_real_terminal(tmp_path: Path) -> None:
             (":until net.0.weight\r", "▶ before AccumulateGrad of net.0.weight"),
             ("n", "✓ after AccumulateGrad of net.0.weight"),
             ("o", "next: ▶ step SGD"),
-            ("s", "✓ after net.0.weight"),
+            ("s", "▶ before net.0.weight · held: still its old value"),
+            ("n", "✓ after net.0.weight · held: its new value"),
         ):
             if key.startswith(":"):
                 terminal.press(":")

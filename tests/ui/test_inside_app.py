@@ -173,8 +173,33 @@ async def test_a_step_is_shown_parameter_by_parameter() -> None:
     async with running("two_nets", size=ROOMY) as driver:
         await to(driver, Phase.STEP)
         await driver.step("s")
-        assert "✓ after net.0.weight · the step has run for all parameters at once" in driver.text(StatusLine)
+        assert "▶ before net.0.weight · held: still its old value" in driver.text(StatusLine)
+        assert "▶ step SGD ▸ net.0.weight" in driver.text(RailPane)
+        await shows(driver, "@")
+        record = values(driver).record
+        assert record is not None
+        assert record.note.startswith("@value · the parameter, not updated yet · @ shows @grad")
+        assert record.value is not None
+        was = record.value.cells
+        await driver.step("n")
+        assert "✓ after net.0.weight · held: its new value" in driver.text(StatusLine)
         await shows(driver, "@")
         record = values(driver).record
         assert record is not None
         assert record.note.startswith("@after · the parameter now · @ shows @before, @change, @grad")
+        assert record.value is not None
+        assert record.value.cells != was
+        await enter(driver, "show @before")
+        await shows(driver, "=@before")
+        record = values(driver).record
+        assert record is not None
+        assert record.value is not None
+        assert record.value.cells == was
+        await driver.press("2")
+        await driver.until(lambda: driver.app.selected == "net.0.weight", "the parameter pane has the keys")
+        await driver.press("j")
+        await driver.settled()
+        assert driver.app.selected == "net.0.bias"
+        stop = await driver.step("u")
+        assert stop.at is not None
+        assert (stop.at.when, stop.at.parameter) == ("before", "net.0.bias")

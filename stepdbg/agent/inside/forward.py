@@ -127,16 +127,19 @@ class Forward:
         """
         inside = self._inside
         wanted = inside.waits_for(Grain.OP) or (inside.level >= len(self._modules) and not self._compiled)
-        functorch: Any = getattr(torch._C, "_functorch", None)
-        if wanted == (self._mode is not None):
-            return
-        if functorch is not None and functorch.peek_interpreter_stack() is not None:
+        if wanted == (self._mode is not None) or in_a_transform():
             return
         if self._mode is not None:
             self.ends()
         else:
             self._mode = OpMode(self)
             self._mode.put_in(self._below)
+
+
+def in_a_transform() -> bool:
+    """Whether a torch.func transform is under way."""
+    functorch: Any = getattr(torch._C, "_functorch", None)
+    return functorch is not None and functorch.peek_interpreter_stack() is not None
 
 
 def runs_as_one(module: Any) -> bool:

@@ -18,7 +18,8 @@ from torch.nn import Module
 from stepdbg.agent import frames, naming
 from stepdbg.agent.inside import held, stepped
 from stepdbg.agent.inside.backward import Backward
-from stepdbg.agent.inside.forward import Call, Forward, runs_as_one
+from stepdbg.agent.inside.forward import Call, Forward, in_a_transform, runs_as_one
+from stepdbg.agent.inside.turns import Turns, code_of
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.inside import Grain, Place, Target
 from stepdbg.protocol.records import Phase
@@ -48,6 +49,8 @@ class Inside:
         self.holding: held.Holding | None = None
         """The tensors at the place that a breakpoint is being asked about; None: no place is."""
         self._backward: Backward | None = None
+        self._turns: Turns | None = None
+        """Of the STEP that is gone into; phases of its closure are gone into meanwhile."""
         self._active: Active | None = None
         self._around: Sequence[Active] = ()
         self._frame: FrameType | None = None
@@ -171,18 +174,56 @@ class Inside:
         if problem and control.going.level > 0:
             control.going.remark = f"backward was not gone into: {problem.removeprefix('not watched: ')}"
 
-    def ran(self, active: Active, result: Any, frame: FrameType) -> None:
-        """The phase has returned: what is shown of it after the fact. Raises only what a stop raises."""
+    def step_begins(self, active: Active, args: Sequence[Any], kwargs: Mapping[str, Any], frame: FrameType) -> None:
+        """The STEP is about to run, and all that is noted before it has been: from here on its operations are seen."""
+        if self._active is not active or self._turns is not None or in_a_transform():
+            return
+        try:
+            closure = args[1] if len(args) > 1 else kwargs.get("closure")
+            if active.station.what() is None or (closure is not None and code_of(closure) is None):
+                return
+            with quiet():
+                turns = Turns(self, self._tracker, active, frame, closure)
+            self._turns = turns
+            turns.begins()
+        except Exception as error:
+            self.broken(error)
+
+    def phase_begins(self, frame: FrameType) -> None:
+        """A phase is about to run, perhaps in the closure of a STEP gone into. Raises only what a stop raises."""
+        turns = self._turns
+        if turns is not None:
+            try:
+                turns.pauses(frame)
+            except Exception as error:
+                self.broken(error)
+
+    def is_at(self, active: Active, frame: FrameType) -> bool:
+        """Whether that STEP, called from `frame`, is what the script is in here: its closure may have phases."""
         control = self._tracker.control
-        if control is not None and self._active is None and active.phase is Phase.STEP:  # phases of a closure ran in it
+        if control is not None and self._active is None:
             self._look_up(control, _GRAINS[active.phase])
             self._active, self._around, self._frame, self._names = active, self._tracker.local.stack, frame, None
             self._thread = get_ident()
         if control is None or self._active is not active:
+            return False
+        turns = self._turns_of(active)
+        if turns is not None and turns.gone_into:
+            control.going.stays_inside()
+        return True
+
+    def ran(self, active: Active, result: Any, frame: FrameType) -> None:
+        """The phase has returned: what is shown of it after the fact. Raises only what a stop raises."""
+        turns = self._turns_of(active)
+        if turns is not None:
+            turns.ends()
+        control = self._tracker.control
+        here = self.is_at(active, frame) if active.phase is Phase.STEP else self._active is active
+        if control is None or not here:
             return
         try:
             if active.phase is Phase.STEP:
-                stepped.step_ran(self, self._tracker, active, frame)
+                stepped.step_ran(self, self._tracker, active, turns, frame)
             elif active.phase is Phase.CLIP and active.clip is not None:
                 stepped.clip_ran(self, active.clip, result, frame)
         except Exception as error:
@@ -191,8 +232,15 @@ class Inside:
     def ends(self, active: Active) -> None:
         """The phase has been left, however. Takes everything out; never raises."""
         active.inside, active.clip = False, None
+        turns = self._turns_of(active)
+        if turns is not None:
+            self._turns = None
+            turns.ends()
         if self._active is active or self._active is None:
             self._take_out()
+
+    def _turns_of(self, active: Active) -> Turns | None:
+        return self._turns if self._turns is not None and self._turns.active is active else None
 
     def _take_out(self) -> None:
         forward, self.forward = self.forward, None

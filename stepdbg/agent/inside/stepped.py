@@ -1,7 +1,7 @@
-"""Places inside STEP and CLIP. Both run in one call over all parameters, so what they did is shown after the fact.
+"""Places after a STEP, for parameters that had no turn of their own in it (`turns.py`), and those of a CLIP.
 
-STEP: one place for each parameter, with its value before (the copy that `optim/before.py` has made) and after. CLIP:
-one place before with the norm as it is, and one after with what was done; norms are computed at the stop alone.
+STEP: one place for each such parameter, with its value before (the copy that `optim/before.py` has made) and after.
+CLIP: one place before with the norm as it is, and one after with what was done; norms are computed at the stop alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import Module
 
 from stepdbg.agent import frames
 from stepdbg.agent.inside import held
-from stepdbg.agent.optim.copies import plain_of
+from stepdbg.agent.inside.turns import Ran, Turns
 from stepdbg.agent.optim.holdings import groups_of
 from stepdbg.protocol.inside import Grain, Place
 
@@ -27,44 +27,52 @@ if TYPE_CHECKING:
     from stepdbg.agent.tracker import Tracker
 
 AFTER_THE_FACT = "the step has run for all parameters at once: before is a copy"
+AS_ONE = "the step has run as one, and no operation of it was seen: before is a copy"
+UNSEEN = "changed by the step where no operation was seen: before is a copy"
+LEFT_ALONE = "the step has left it as it was"
 
 
-def step_ran(inside: Inside, tracker: Tracker, active: Active, frame: FrameType) -> None:
-    """An optimizer has stepped: a place for each parameter that it changed or could have."""
+def step_ran(inside: Inside, tracker: Tracker, active: Active, turns: Turns | None, frame: FrameType) -> None:
+    """An optimizer has stepped: the end of the last turn, and a place for each parameter that had none."""
     optimizer = active.station.what()
-    before = tracker.before
-    before.step_ended(id(optimizer))
-    for number, group in enumerate(groups_of(optimizer)):
+    tracker.before.step_ended(id(optimizer))
+    if turns is not None:
+        turns.pauses(frame)
+    groups = groups_of(optimizer)
+    for number, group in enumerate(groups):
         for position, parameter in enumerate(group.params):
             if not inside.may_stop(Grain.PARAMETER, 1):
                 return
+            detail = _how(turns, parameter)
+            if not detail:
+                continue
             name = inside.parameter_called(parameter) or f"param_groups[{number}].params[{position}]"
-            place = Place(Grain.PARAMETER, "after", name, f"group {number}", 1, name, detail=AFTER_THE_FACT)
-            inside.reached(place, frame, _Stepped(tracker, parameter))
+            kind = f"group {number}" if len(groups) > 1 else ""
+            place = Place(
+                Grain.PARAMETER,
+                "after",
+                name,
+                kind,
+                1,
+                name,
+                detail=detail,
+                after_the_fact=not detail.startswith(LEFT_ALONE),
+            )
+            inside.reached(place, frame, Ran(tracker, optimizer, parameter))
 
 
-class _Stepped:
-    """Finds what one parameter was and is."""
-
-    def __init__(self, tracker: Tracker, parameter: Tensor) -> None:
-        self._tracker, self._parameter = tracker, weakref.ref(parameter)
-
-    def __call__(self) -> held.Held:
-        parameter = self._parameter()
-        if parameter is None:
-            return {}
-        before = self._tracker.before
-        found, grad = before.step_of(parameter), parameter.grad
-        value = before.value_of(parameter)
-        why = before.why_not(parameter) if value is None else "a copy, made before the step"
-        result: held.Held = {"after": (parameter, "the parameter now"), "before": (value, why)}
-        if value is not None:
-            now = plain_of(parameter)[0]
-            if now is not None and now.shape == value.shape:
-                result["change"] = now.to("cpu") - value, "after - before, computed here"
-        used, why_not = before.grad_of(parameter, found[1]) if found is not None else (grad, "")
-        result["grad"] = used if used is not None else grad, why_not or "the gradient that the step had"
-        return result
+def _how(turns: Turns | None, parameter: Tensor) -> str:
+    """How a parameter was updated that is shown after the fact; empty: the script was held at its turn."""
+    number = turns.number_of(parameter) if turns is not None else None
+    if turns is None or number is None or number in turns.at_once:
+        return AFTER_THE_FACT
+    if number in turns.held:
+        return ""
+    if not turns.seen:
+        return AS_ONE
+    if turns.has_changed(number):
+        return UNSEEN
+    return LEFT_ALONE if parameter.grad is not None else f"{LEFT_ALONE}: its .grad is None"
 
 
 class Clip:

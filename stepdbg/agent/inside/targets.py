@@ -43,7 +43,7 @@ def find(text: str, names: Names, stack: Sequence[tuple[FrameType, int]]) -> Tar
         return Target("module", path, words=f"{path} is called")
     if text in {name for named in names.parameters for name in (named.name, *named.aliases)}:
         name = parameter_called(names, text).name
-        return Target("parameter", name, words=f"the gradient of {name} arrives")
+        return Target("parameter", name, words=f"the gradient of {name} arrives, or its update")
     return _op_or_node(text, names)
 
 

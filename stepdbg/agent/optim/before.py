@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,17 @@ from stepdbg.agent import tensors
 from stepdbg.agent.optim.copies import distance, plain_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
-from stepdbg.agent.optim.kept import Kept, Room, keep_grad, keep_state, keep_value, norms_of, place_of, version_of
+from stepdbg.agent.optim.kept import (
+    Kept,
+    Room,
+    is_as_kept,
+    keep_grad,
+    keep_state,
+    keep_value,
+    norms_of,
+    note_done,
+    version_of,
+)
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.messages import Settings
 
@@ -62,6 +72,8 @@ class Before:
         """Bytes of all copies together, at most."""
         self.upcoming: tuple[weakref.ref[Any], bool] | None = None
         """The optimizer whose step is about to run while the script is held there, and whether it has a closure."""
+        self.in_turns = False
+        """Whether the script is held in a step that goes parameter by parameter."""
         self.left_out = 0
         """The iteration in which a GradScaler left out a step last; 0: never."""
         self._steps: dict[int, Step] = {}
@@ -209,6 +221,48 @@ class Before:
             self.nbytes += sum(kept.nbytes for kept in step.kept.values())
             self._last.update({key: (step, kept) for key, kept in step.kept.items()})
 
+    def turn_begins(self, optimizer: Any, parameter: Tensor, *, held: bool) -> None:
+        """Its update begins, in a step that is under way and goes parameter by parameter. What was kept of it is kept
+        anew if it has been written since: at a stop (`held`: just now), or by a closure. Call inside `quiet()`.
+        """
+        step = self._steps.get(id(optimizer))
+        kept = step.kept.get(id(parameter)) if step is not None else None
+        if step is None or kept is None or step.over or kept.done or (not held and is_as_kept(parameter, kept)):
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            earlier = replace(kept)
+            self.nbytes -= kept.nbytes
+            kept.value = kept.norm = kept.grad = kept.state = kept.shared = None
+            kept.why, kept.nbytes = "", 0
+            room = Room(self.limit, self.nbytes)
+            keep_value(parameter, kept, earlier, room, {})
+            if kept.value is None:
+                norms_of([(parameter, kept)])
+            keep_grad(parameter, kept, earlier, room, closure=False)
+            if family_of(optimizer) is not None:
+                keep_state(state_of(optimizer, parameter), kept, earlier, room)
+            self.nbytes += kept.nbytes
+
+    def turn_ended(self, optimizer: Any, parameter: Tensor) -> None:
+        """It has been updated; the step goes on."""
+        step = self._steps.get(id(optimizer))
+        kept = step.kept.get(id(parameter)) if step is not None else None
+        if kept is not None:
+            note_done(parameter, kept)
+
+    def upcoming_of(self, tensor: Tensor) -> tuple[Any, bool] | None:
+        """The optimizer that is about to update this parameter, held before its step or in it before that parameter's
+        turn, and whether a closure makes the gradient only then. None: no optimizer is, or it is gone.
+        """
+        if self.upcoming is not None:
+            optimizer = self.upcoming[0]()
+            return (optimizer, self.upcoming[1]) if optimizer is not None else None
+        found = self.step_of(tensor) if self.in_turns else None
+        if found is None or found[0].over or found[1].done:
+            return None
+        optimizer = found[0].optimizer()
+        return (optimizer, False) if optimizer is not None else None
+
     def step_ended(self, key: int, *, failed: bool = False) -> None:
         """The step of the optimizer with this id has run, or raised, if it began here."""
         step = self._steps.get(key)
@@ -220,8 +274,9 @@ class Before:
             parameter = kept.ref()
             if parameter is None:
                 continue
-            kept.version, kept.place = version_of(parameter), place_of(parameter)
-            if step.closure:
+            fresh = step.closure and not kept.done
+            note_done(parameter, kept)
+            if fresh:
                 room, before = room or Room(self.limit, self.nbytes), kept.nbytes
                 with quiet(), torch.inference_mode(False), torch.no_grad():
                     keep_grad(parameter, kept, None, room, closure=False)

@@ -14,7 +14,7 @@ from stepdbg.agent.naming import Named, Names
 from stepdbg.agent.optim.before import RAN_FREE, Before, Step, scaling_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
-from stepdbg.agent.optim.kept import Kept, place_of
+from stepdbg.agent.optim.kept import Kept, place_of, version_of
 from stepdbg.agent.optim.owner import Owner, held_by, known_by, nobody
 from stepdbg.agent.optim.places import find, first_of
 from stepdbg.agent.optim.sheet import FOREACH, FUSED, SINGLE, WIDE, Case, Family, Sheet, exact, short
@@ -78,10 +78,11 @@ def _first_to_see(asked: Asked) -> str:
 def _of_owner(asked: Asked, known: Explanation, named: Named, tells: str) -> Explanation:
     before, tensor = asked.before, named.tensor
     last = before.step_of(tensor)
-    upcoming = before.upcoming[0]() if before.upcoming is not None else None
-    owner = held_by(upcoming, tensor, asked.names) if upcoming is not None else None
+    upcoming = before.upcoming_of(tensor)
+    owner = held_by(upcoming[0], tensor, asked.names) if upcoming is not None else None
     can_will = owner is not None
-    if last is not None and (owner is None or tells == DID):
+    under_way = can_will and last is not None and not last[0].over  # this very step, which has not come to it yet
+    if last is not None and not under_way and (owner is None or tells == DID):
         owner = held_by(last[0].optimizer(), tensor, asked.names) or owner
     owner = owner or next(
         (o for _, x in asked.names.optimizers.values() if (o := held_by(x, tensor, asked.names))), None
@@ -95,9 +96,9 @@ def _of_owner(asked: Asked, known: Explanation, named: Named, tells: str) -> Exp
         group=owner.group,
         groups=owner.groups,
         owned_by=known_by(owner, asked.names),
-        other=can_will and last is not None,
+        other=can_will and last is not None and not under_way,
     )
-    if can_will and tells != DID:
+    if can_will and (tells != DID or under_way):
         return _will(asked, known, owner, tensor)
     if last is not None:
         return _did(asked, known, owner, tensor, last)
@@ -119,7 +120,8 @@ def _will(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor) -> Exp
     group = groups_of(owner.optimizer)[owner.group]
     hyper = completed(owner.optimizer, group.hyper)
     known = replace(known, tells=WILL)
-    closure = asked.before.upcoming is not None and asked.before.upcoming[1]
+    upcoming = asked.before.upcoming_of(tensor)
+    closure = upcoming is not None and upcoming[1]
     scale, found_inf = scaling_of(owner.optimizer)
     taken = Taken(
         value=tensor,
@@ -142,10 +144,10 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
     step, kept = last
     known = replace(known, tells=DID, iteration=step.iteration)
     taken = taken_from(asked.before, step, kept, tensor)
-    if step.failed or not step.over:
+    if step.failed or not (step.over or kept.done):
         note = "the step raised: what it left may be half done" if step.failed else "its step has not ended yet"
         return replace(_told(known, owner, tensor, taken, None), note=note)
-    version = _version(tensor)
+    version = version_of(tensor)
     untouched = version in (None, kept.version) and place_of(tensor) == kept.place
     after = element(tensor, known.index) if untouched else None
     told = _told(known, owner, tensor, taken, after)
@@ -154,13 +156,6 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
     if step.found_inf:
         told = replace(told, lines=(), predicted=None, exact=None, within=None, ulps=None, note=LEFT_ALONE)
     return told
-
-
-def _version(tensor: Tensor) -> int | None:
-    try:
-        return int(tensor._version)
-    except RuntimeError:
-        return None
 
 
 # ── both ────────────────────────────────────────────────────────────────────────────────────────────────────────

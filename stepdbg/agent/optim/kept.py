@@ -1,4 +1,4 @@
-"""One parameter before a step: copies of its value, gradient and state, as far as there is room for them."""
+"""What is kept of one parameter before a step, and how it is copied: values, gradients and state, in CPU memory."""
 
 from __future__ import annotations
 
@@ -36,10 +36,14 @@ class Kept:
     state: dict[str, Any] | None = None
     """Numbers, and copies of tensors; None: not kept."""
     why_no_state: str = ""
+    began: int | None = None
+    """The parameter's own version when this was kept."""
+    done: bool = False
+    """Whether it has been updated, in a step that goes parameter by parameter or that is over."""
     version: int | None = None
-    """The parameter's own right after the step; None while it runs, and where there is none."""
+    """The parameter's own right after its update; None until then, and where there is none."""
     place: int | None = None
-    """Its storage when the step had run: `.data = ` gives it another, and leaves the version."""
+    """Its storage after the update: `.data = ` gives it another, and leaves the version."""
     nbytes: int = 0
     """Of all copies."""
     shared: snapshots.Kept | None = None
@@ -67,6 +71,7 @@ def keep_value(
     parameter: Tensor, kept: Kept, earlier: Kept | None, room: Room, known: Mapping[int, snapshots.Kept]
 ) -> None:
     """Copy it, or share the copy among those `known` of the last stop that is the same to the last bit."""
+    kept.began = version_of(parameter)
     plain, why = plain_of(parameter)
     if plain is None:
         kept.why = why
@@ -81,11 +86,13 @@ def keep_value(
 
 
 def norms_of(left_out: Sequence[tuple[Tensor, Kept]]) -> None:
+    """Of values that were left out, only these."""
     for (_, kept), norm in zip(left_out, tensors.norms([p for p, _ in left_out]), strict=True):
         kept.norm = norm.value
 
 
 def keep_grad(parameter: Tensor, kept: Kept, earlier: Kept | None, room: Room, *, closure: bool) -> None:
+    """Copy the gradient. `closure`: there is none yet that the step is going to use."""
     grad = parameter.grad
     if closure:
         kept.why_no_grad = "its closure makes the gradient inside the step"
@@ -110,6 +117,7 @@ def keep_grad(parameter: Tensor, kept: Kept, earlier: Kept | None, room: Room, *
 
 
 def keep_state(state: Any, kept: Kept, earlier: Kept | None, room: Room) -> None:
+    """Copy the optimizer's state of it, all or nothing."""
     known = earlier.state if earlier is not None and earlier.state is not None else {}
     result: dict[str, Any] = {}
     for name, value in state.items():
@@ -138,7 +146,21 @@ def place_of(tensor: Tensor) -> int | None:
 
 
 def version_of(tensor: Tensor) -> int | None:
+    """How often it was written in place; None where none is kept."""
     try:
         return int(tensor._version)
     except RuntimeError:
         return None  # inference tensors keep no version
+
+
+def note_done(parameter: Tensor, kept: Kept) -> None:
+    """It has been updated."""
+    kept.done, kept.version, kept.place = True, version_of(parameter), place_of(parameter)
+
+
+def is_as_kept(parameter: Tensor, kept: Kept) -> bool:
+    """Whether neither the value nor the gradient has been written since, as far as their versions tell."""
+    grad, ref = parameter.grad, kept.grad_ref
+    if (grad is None) == kept.had_grad or version_of(parameter) != kept.began:
+        return False
+    return grad is None or (ref is not None and ref() is grad and (version_of(grad) or 0) == kept.grad_version)

@@ -61,9 +61,10 @@ objects, and so may reading a property: an expression with a call is evaluated w
 only when you press `enter`.
 
 **Inside a phase** (`s`) the pane shows what is there: before a module or an operation its `@input[0]`, after it its
-`@output`; before a node of backward `@grad_in[0]`, after it `@grad_out[0]` and `@self.grad` of a leaf; of a step
-`@after`, `@before` and `@change`; of a clipping `@norm`, `@coefficient`. `@` goes through them, `:show @input[1]` names
-one, `:show -` or choosing a parameter shows that instead. They are there until the script goes on.
+`@output`; before a node of backward `@grad_in[0]`, after it `@grad_out[0]` and `@self.grad` of a leaf; in a step
+before an update `@value` and `@grad`, after it `@after`, `@before` and `@change`; of a clipping `@norm`,
+`@coefficient`. `@` goes through them, `:show @input[1]` names one, `:show -` or choosing a parameter shows that
+instead. They are there until the script goes on.
 
 **Outputs of modules**: `m` on a module in the graph pane, or `:mark net.2`, keeps what the module puts out, from its
 next call on until the iteration ends, while stepping: the last 8 calls of it, copies of at most 64 MiB in all. `:show
