@@ -99,11 +99,11 @@ class StepdbgApp(Parts, App[Exited | None]):
             self.switch_theme(self.config.theme)
         self.set_keymap(self.config.keymap)
         self.run_worker(self._console.output.run(), name="output")
-        if self.config.history is not None:
-            self.main.prompt.remember(self.config.history)
 
     def on_ready(self) -> None:
         """The panes are there to show what happens: start the script."""
+        if self.config.history is not None:
+            self.main.prompt.remember(self.config.history)
         self._follow(self._session)
         if self._session.info.command:
             # What is loaded by now stays: without this, each full collection goes through all of it again, 0.1 s in

@@ -62,7 +62,8 @@ class Seen:
 
     driver: Driver
     told: int
-    notices: int
+    notices: frozenset[str]
+    """Of those notices that are on screen already; they go by themselves."""
     stop: int
     kept: Any = None
     """What the case's `note` found."""
@@ -77,7 +78,7 @@ class Seen:
     def said(self, text: str) -> bool:
         """Whether that was answered, or notified, since."""
         app = self.driver.app
-        notices = [notice.message for notice in app._notifications][self.notices :]
+        notices = [notice.message for notice in app._notifications if notice.identity not in self.notices]
         long = [line for screen in app.screen_stack if isinstance(screen, AnswerScreen) for line in screen._lines]
         return any(text in line for line in [*notices, *long, app.main.query_one(AnswerBox).render().plain])
 
@@ -274,8 +275,8 @@ CASES: dict[str, Case] = {
         before=with_focus("2"), batch="stop",
     ),
     "earlier": Case(SHOWN[0], note=SHOWN[1], before=given("next"), batch=SCREEN),
-    "later": Case(lambda seen: seen.driver.view.ago == 1, before=earlier, batch="!an earlier stop"),
-    "present": Case(lambda seen: seen.driver.view.shown is None, before=earlier, batch="!an earlier stop"),
+    "later": Case(lambda seen: seen.driver.view.ago == 1, before=earlier, batch="!this is the last stop"),
+    "present": Case(lambda seen: seen.driver.view.shown is None, before=earlier, batch="!this is the last stop"),
     "bt": Case(said("every_command.py:"), batch="in train"),
     "frame": Case(said("0  every_command.py:"), "0", batch="0  every_command.py:"),
     "up": Case(said("1  every_command.py:"), "1", before=given("frame 0"), batch="1  every_command.py:",
@@ -283,7 +284,7 @@ CASES: dict[str, Case] = {
     "down": Case(said("0  every_command.py:"), "1", before=given("frame 1"), batch="0  every_command.py:",
                  batch_before=("frame 1",)),
     "print": Case(lambda seen: seen.sent(Evaluate, text="40 + 2") and seen.said("42"), "40 + 2", batch="42"),
-    "exec": Case(said("set step"), "step = step + 0", bare=prompt_has(":", "! "), batch="set step"),
+    "exec": Case(said("set zz"), "zz = 3", bare=prompt_has(":", "! "), batch="set zz"),
     "traceback": Case(said("Traceback (most recent call last)"), before=given("p no_such_name"),
                       batch="Traceback", batch_before=("!p no_such_name",)),
     "display": Case(said("6 * 7 = 42"), "6 * 7", bare=said("40 + 2 = 42"), before=given("display 40 + 2"),
@@ -351,7 +352,7 @@ CASES: dict[str, Case] = {
     "tbreak": Case(row(lambda r: r.spec.once), "scheduler", batch="scheduler"),
     "logpoint": Case(row(lambda r: r.spec.log == "at {iteration}"), 'scheduler "at {iteration}"', batch="logpoint"),
     "watch": Case(sent(m.SetWatching, gradients=True), "grads", bare=sent(m.SetWatching), batch="grad"),
-    "unwatch": Case(sent(m.SetWatching, gradients=False), "grads", batch="nothing is watched"),
+    "unwatch": Case(sent(m.SetWatching, gradients=False), "grads", batch="neither grads nor stacks"),
     "delete": Case(lambda seen: not rows(seen.driver), number, before=one_breakpoint, batch="deleted breakpoint 1",
                    batch_line="delete 1"),
     "disable": Case(row(lambda r: not r.spec.enabled), number, before=one_breakpoint, batch="disabled",

@@ -49,7 +49,8 @@ async def prepared(driver: Driver, case: Case) -> Seen:
     await case.before(driver)
     await driver.settled()
     app = driver.app
-    return Seen(driver, len(driver.session.told), len(list(app._notifications)), driver.stop.number, case.note(driver))
+    notices = frozenset(notice.identity for notice in app._notifications)
+    return Seen(driver, len(driver.session.told), notices, driver.stop.number, case.note(driver))
 
 
 def argument(driver: Driver, case: Case) -> str:
