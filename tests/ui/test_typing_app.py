@@ -35,9 +35,7 @@ async def test_keys_after_the_digit_of_a_pane_are_for_that_pane(size: tuple[int,
         burst(driver, "2m")
         await driver.until(lambda: pane.look.arrangement.tree, "its tree is shown")
         burst(driver, "1/Addmm\r")
-        await driver.until(
-            lambda: driver.app.main.query_one(GraphPane).lens.pattern == "Addmm", "the graph is searched"
-        )
+        await driver.until(lambda: driver.app.main.query_one(GraphPane).lens.pattern == "Addmm", "a searched graph")
         await driver.settled()
         burst(driver, "2/net2.0\r")
         await driver.until(lambda: pane._pattern == "net2.0", "and so are the parameters")
