@@ -200,6 +200,12 @@ def with_focus(number: str) -> Prepare:
     return prepare
 
 
+async def at_the_next_phase(driver: Driver) -> None:
+    """The rail has the keys, and a phase is next."""
+    await driver.step_until(lambda stop: stop.next is not None, "before a phase", most=200)
+    await with_focus("7")(driver)
+
+
 async def earlier(driver: Driver) -> None:
     """An earlier stop is on screen."""
     while len(driver.view.history) < 4:
@@ -345,10 +351,10 @@ CASES: dict[str, Case] = {
     "diff": Case(on(DiffScreen), "net net2", batch="0.weight"),
     "plot": Case(on(PlotScreen), "loss", batch="step"),
     "backward": Case(on(ChainScreen), "net.0.weight", before=_graph, batch="AccumulateGrad"),
-    "toggle": Case(ROWS[0], note=ROWS[1], before=with_focus("7"), batch="!nothing is selected in a batch"),
+    "toggle": Case(ROWS[0], note=ROWS[1], before=at_the_next_phase, batch="!nothing is selected in a batch"),
     "breakpoints": Case(on(BreakpointsScreen), batch="no breakpoint"),
     "break": Case(row(lambda r: r.spec.kind is Kind.PHASE and not r.spec.once), "scheduler", bare=ROWS[0],
-                  note=ROWS[1], before=with_focus("7"), batch="breakpoint 1: scheduler"),
+                  note=ROWS[1], before=at_the_next_phase, batch="breakpoint 1: scheduler"),
     "tbreak": Case(row(lambda r: r.spec.once), "scheduler", batch="scheduler"),
     "logpoint": Case(row(lambda r: r.spec.log == "at {iteration}"), 'scheduler "at {iteration}"', batch="logpoint"),
     "watch": Case(sent(m.SetWatching, gradients=True), "grads", bare=sent(m.SetWatching), batch="grad"),
