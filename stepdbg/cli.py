@@ -41,6 +41,7 @@ Options come before the script; everything after it is the script's own.
                       256; 0: none, then only what a step leaves is told)
   --output FILE       also write everything the script prints to FILE
   --no-eval           never evaluate expressions in the script
+  --no-history        neither bring back lines of the prompt from earlier sessions nor keep any
   --batch             without a terminal: run commands at the stops, then let the script
                       run to its end; exit code: the script's, or 3 if a command failed
   -c COMMAND          with --batch: a command, as at the prompt (may be given several times)
@@ -64,6 +65,7 @@ class Arguments:
     on_detach: str | None = None
     previous_values: int | None = None
     output: Path | None = None
+    history: bool = True
     config: Path | None = None
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     module: bool = False
@@ -235,6 +237,7 @@ _FLAGS = {"-h": "help", "--help": "help", "-V": "version", "--version": "version
 _SWITCHES: dict[str, Callable[[Arguments], None]] = {
     "--batch": lambda arguments: setattr(arguments, "batch", True),
     "--json": lambda arguments: setattr(arguments, "json", True),
+    "--no-history": lambda arguments: setattr(arguments, "history", False),
     "--no-eval": lambda arguments: setattr(arguments, "evaluation", False),
 }
 
@@ -287,7 +290,9 @@ def _run(arguments: Arguments) -> int:
             f"the screen cannot be loaded ({error}); install stepdbg again: pip install stepdbg"
         ) from error
     config.check_theme((DARK.name, LIGHT.name, *BUILTIN_THEMES))
-    return run_screen(launch, theme=config.theme, keymap=config.keys)
+    return run_screen(
+        launch, theme=config.theme, keymap=config.keys, history=arguments.history and config.history is not False
+    )
 
 
 def _batch(arguments: Arguments, config: Config) -> int:

@@ -5,6 +5,7 @@
     on-detach = "end"               # or continue
     python = ".venv/bin/python"
     previous-values = 256           # MiB of what parameters were before a step; 0: none
+    history = false                 # keep no lines of the prompt from one session to the next
 
     [keys]
     next = "n,space"
@@ -54,6 +55,7 @@ class Config:
     python: str | None = None
     previous_values: int | None = None
     """In MiB."""
+    history: bool | None = None
     keys: dict[str, str] = field(default_factory=dict)
     """Command name → keys in Textual's names, separated by commas."""
     phases: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -145,7 +147,7 @@ class _Reader:
             data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise self._syntax(str(error)) from None
-        allowed = ("theme", "stop-at", "on-detach", "python", "previous-values", "keys", "phases")
+        allowed = ("theme", "stop-at", "on-detach", "python", "previous-values", "history", "keys", "phases")
         for name in data:
             if name not in allowed:
                 self._fail(
@@ -158,6 +160,7 @@ class _Reader:
             on_detach=self._string(data, "on-detach", check_on_detach),
             python=self._string(data, "python"),
             previous_values=self._previous(data),
+            history=self._flag(data, "history"),
             keys=self._keys(self._table(data, "keys")),
             phases=self._phases(self._table(data, "phases")),
             path=self.path,
@@ -185,6 +188,12 @@ class _Reader:
                 check(value)
             except UsageError as error:
                 self._fail((name,), f"{name}: {error}")
+        return value
+
+    def _flag(self, data: dict[str, Any], name: str) -> bool | None:
+        value = data.get(name)
+        if value is not None and not isinstance(value, bool):
+            self._fail((name,), f"{name}: expected true or false, as in {name} = false")
         return value
 
     def _previous(self, data: dict[str, Any]) -> int | None:

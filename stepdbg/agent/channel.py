@@ -72,6 +72,11 @@ class Channel:
             self._read()
         return self._inbox
 
+    def listen(self, poll: select.poll) -> None:
+        """Have `poll` wake up when something comes as well."""
+        if self._sock is not None:
+            poll.register(self._sock, select.POLLIN)
+
     def close(self) -> None:
         """Close the socket; safe to call twice."""
         if self._sock is not None:

@@ -65,7 +65,7 @@ class Control:
         self.known_optimizers: Callable[[], list[Any]] = list
         self.stops = 0
         self.breakpoints = Breakpoints()
-        self._channel = channel
+        self._channel = tracker.cancelling.channel = channel
         self._settings = settings
         self.going = Going(settings.stop_at)
         self._pause = False
@@ -322,6 +322,7 @@ class Control:
             work.end(m.Failed(query.id, "cancelled"))
             return
         try:
+            self.tracker.cancelling.number = query.id
             with quiet():
                 wish = isinstance(query, m.SetWatching)
                 answer = (
@@ -337,6 +338,8 @@ class Control:
             lines = str(error).strip().splitlines() or ["no message"]
             prefix = "" if isinstance(error, NotThereError) else f"{type(error).__name__}: "
             outcome = m.Failed(query.id, prefix + lines[0])
+        finally:
+            self.tracker.cancelling.number = None
         work.end(outcome)
 
     def _go_on(self, resume: m.Resume, cause: Cause, record: StopRecord) -> None:

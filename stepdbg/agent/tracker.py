@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepdbg.agent.active import Active, Local
 from stepdbg.agent.calls import Calls
+from stepdbg.agent.cancelling import Cancelling
 from stepdbg.agent.flows import Backward
 from stepdbg.agent.freerun import FreeRun
 from stepdbg.agent.inside.inside import Inside
@@ -74,6 +75,7 @@ class Tracker(FreeRun):
         self.trends = TrendNotes()
         self.inside = Inside(self)
         self.leaks = Leaks()
+        self.cancelling = Cancelling()
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None

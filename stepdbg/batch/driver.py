@@ -63,6 +63,8 @@ class _Batch:
         """"quit" or "detach", once that was said."""
         self._told_stop = 0
         self._interrupted = 0
+        self._asked: Any = None
+        """The question under way."""
         self._host: Any = BatchHost(self)
         self._host.breakpoints = self._breakpoints = Breakpoints(self)
         self._host.inside, self._host.leaks, self._host.memory = Inside(self), Leaks(self), MemoryView(self)
@@ -93,7 +95,11 @@ class _Batch:
         return 0 if self._left == "quit" else exited.status
 
     def _signal(self, number: int) -> None:
-        """Ctrl-C goes to the script as well, which does with it what it does; a second one ends it, as SIGTERM does."""
+        """Ctrl-C cancels the command that is answered. Else it goes to the script as well, which does with it what it
+        does; a second one ends it, as SIGTERM does.
+        """
+        if number == signal.SIGINT and self._asked is not None and self.session.cancel(self._asked):
+            return
         self._interrupted += 1
         if number == signal.SIGTERM or self._interrupted > 1:
             self._left = "quit"
@@ -173,7 +179,11 @@ class _Batch:
 
     async def ask(self, query: Any, progress: Callable[[m.Working], None] | None = None) -> Any:
         """As `Session.request`."""
-        return await self.session.request(query, progress)
+        self._asked = query
+        try:
+            return await self.session.request(query, progress)
+        finally:
+            self._asked = None
 
     def later(self, work: Coroutine[Any, Any, Told | None]) -> None:
         """To be awaited before the next command."""

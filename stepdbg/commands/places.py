@@ -24,7 +24,7 @@ RECORDED = {"grads": "grads", "gradients": "grads", "stacks": "stacks", "traces"
 PHASES = tuple(phase.value for phase in Phase)
 _KINDS = {"module": Kind.MODULE, "op": Kind.OP, "node": Kind.NODE, "grad": Kind.GRADIENT, "gradient": Kind.GRADIENT}
 _PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d{1,9})")
-_NAME = re.compile(r"""(?:[^\W\d][\w.*?]*|[*?][\w.*?]*)(?:\[\s*(?:'[^']*'|"[^"]*"|-?\d+|\*)\s*\]|[\w.*?])*""")
+_NAME = re.compile(r"""[\w*?{][\w.*?{},]*(?:\[\s*(?:'[^']*'|"[^"]*"|-?\d+|\*)\s*\]|[\w.*?{},])*""")
 _OP = re.compile(r"(?:aten|prims|torchvision|quantized)[.:]{1,2}[\w.*?]+|[\w*?]+::[\w.*?]+")
 _NODE = re.compile(r"[A-Za-z_*?][\w*?]*Backward\d*|AccumulateGrad")
 

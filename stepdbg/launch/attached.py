@@ -92,6 +92,7 @@ def main(arguments: list[str]) -> int:
     try:
         from textual.theme import BUILTIN_THEMES
 
+        from stepdbg.client.history import History
         from stepdbg.ui import StepdbgApp
         from stepdbg.ui.options import UiConfig
         from stepdbg.ui.theme import DARK, LIGHT
@@ -107,7 +108,8 @@ def main(arguments: list[str]) -> int:
 
     async def run() -> AttachedSession:
         session = AttachedSession(connection, master, pid, arguments[3:])
-        app = StepdbgApp(session, UiConfig(theme=config.theme, keymap=dict(config.keys)))
+        history = History() if config.history is not False else None
+        app = StepdbgApp(session, UiConfig(theme=config.theme, history=history, keymap=dict(config.keys)))
 
         async def follow() -> None:
             await session.gone.wait()

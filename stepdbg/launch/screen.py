@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from types import FrameType
 
+from stepdbg.client.history import History
 from stepdbg.client.saved import SavedBreakpoints
 from stepdbg.launch import ending
 from stepdbg.launch.process import Launch, ProcessSession
@@ -24,10 +25,11 @@ PATIENCE = 3 * ending.GRACE
 """Seconds after a signal in which the screen must have gone; a terminal that is no more can hold it."""
 
 
-def run_screen(launch: Launch, *, theme: str | None, keymap: Mapping[str, str]) -> int:
+def run_screen(launch: Launch, *, theme: str | None, keymap: Mapping[str, str], history: bool = True) -> int:
     """Show the app until the user quits or a signal comes. Returns the exit status; no process is left."""
     saved = SavedBreakpoints(launch.target, module=launch.module)
-    run = _Run(launch, UiConfig(theme=theme, keymap=dict(keymap), save_breakpoints=saved.save))
+    kept = History() if history else None
+    run = _Run(launch, UiConfig(theme, saved.save, kept, dict(keymap)))
     asyncio.run(run.run())
     if run.signal is not None:
         return 128 + run.signal

@@ -8,7 +8,6 @@ name, owner or dtype. Both sides read it: the screen to say what is wrong with i
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 
 from stepdbg.errors import UsageError
 from stepdbg.protocol.graph import MARKS
+from stepdbg.protocol.naming import called, has, is_glob
 from stepdbg.protocol.quantities import COSTS, FLAG, NUMBER, Quantity, find
 
 Value = float | int | str | bool | tuple[str, ...] | None
@@ -61,7 +61,7 @@ class Predicate:
             return False
         if isinstance(self.value, str):
             texts = actual if isinstance(actual, tuple) else (str(actual),)
-            return any(_is_called(text.lower(), self.value) for text in texts) == (self.operator == "=")
+            return any(called(text.lower(), self.value) for text in texts) == (self.operator == "=")
         if isinstance(actual, (str, tuple)) or isinstance(self.value, tuple):
             return False
         return _COMPARE[self.operator](actual, self.value)
@@ -87,16 +87,11 @@ class Filter:
     def named(self, texts: Iterable[str]) -> bool:
         """Whether one of `texts` (a tensor's names, owner, dtype) matches every glob."""
         lower = [text.lower() for text in texts]
-        return all(any(_is_called(text, glob) or _contains(text, glob) for text in lower) for glob in self.globs)
-
-
-def _is_called(text: str, glob: str) -> bool:
-    # "optimiser[0]" is a name before it is a glob.
-    return text == glob or fnmatch.fnmatchcase(text, glob)
+        return all(any(called(text, glob) or _contains(text, glob) for text in lower) for glob in self.globs)
 
 
 def _contains(text: str, part: str) -> bool:
-    return part in text and not ("*" in part or "?" in part)
+    return has(text, part) and not is_glob(part)
 
 
 def parse(text: str) -> Filter:

@@ -7,6 +7,12 @@ from typing import Any, ClassVar
 
 from stepdbg.protocol.records import TensorStats
 
+EVALUATING = "running your expression, seconds"
+"""What `Working` tells of one that takes a while."""
+
+STUCK = "still running: waits for a call that cannot be interrupted, seconds"
+"""The same, once it was cancelled in vain for two seconds."""
+
 
 @dataclass(frozen=True)
 class TensorTold:

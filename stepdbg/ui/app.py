@@ -102,6 +102,8 @@ class StepdbgApp(Parts, App[Exited | None]):
 
     def on_ready(self) -> None:
         """The panes are there to show what happens: start the script."""
+        if self.config.history is not None:
+            self.main.prompt.remember(self.config.history)
         self._follow(self._session)
         if self._session.info.command:
             # What is loaded by now stays: without this, each full collection goes through all of it again, 0.1 s in
@@ -288,12 +290,12 @@ class StepdbgApp(Parts, App[Exited | None]):
         yield SystemCommand("screenshot", "Save a picture of the screen as SVG.", self.deliver_screenshot)
 
     def action_interrupt(self) -> None:
-        """ctrl+c: copy what is selected with the mouse; else pause what runs."""
+        """ctrl+c: copy what is selected with the mouse; else pause what runs, or stop work that takes long."""
         if self.screen.get_selected_text():
             self.screen.action_copy_text()
         elif self._seen.status is Status.RUNNING and self._seen.lost is None:
             self.pause_script()
-        else:
+        elif not self._stop_work():
             self.notify("press q to quit", markup=False)
 
     def resume_script(self, action: m.Action, target: Target | None = None) -> None:
@@ -365,9 +367,14 @@ class StepdbgApp(Parts, App[Exited | None]):
 
     def leave(self) -> None:
         """Step out of what is open, innermost first; before all, of an answer that takes a while."""
-        cancelled = self._seen.live and self._requests.cancel()
+        cancelled = self._stop_work()
         if not (cancelled or self.graph.stop_export() or self.main.leave()) and self._seen.shown is not None:
             self.look_back(None)
+
+    def _stop_work(self) -> bool:
+        """Cancel expressions and answers that take a while; False: there are none."""
+        expressions = self.words.cancel()
+        return (self._seen.live and self._requests.cancel()) or expressions
 
     def open_prompt(self, text: str) -> None:
         """Open the `:` prompt with `text` in it."""

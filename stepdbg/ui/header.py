@@ -163,6 +163,10 @@ class StatusLine(Widget, can_focus=False):
         if concern(before) != concern(after):
             self.refresh(layout=self._height(before) != self._height(after))
 
+    def on_resize(self) -> None:
+        """Sentences are wrapped anew."""
+        self.refresh(layout=bool(self.view is not None and self._remarks(self.view)))
+
     def _height(self, view: View | None) -> int:
         return 1 + len(self._remarks(view)) if view is not None else 1
 
@@ -183,6 +187,8 @@ class StatusLine(Widget, can_focus=False):
         stop = recorded.stop
         right = Content.styled(f"{place(stop)} ", DIM)
         left = Content.assemble(" ", self._around(stop))
+        if left.cell_length > self.size.width:
+            left = Content.assemble(" ", self._around(stop, brief=True))
         if left.cell_length + 2 + right.cell_length > self.size.width:
             return left  # what runs next matters more than where: the source pane says that as well
         return fit(left, right, self.size.width)
@@ -204,7 +210,7 @@ class StatusLine(Widget, can_focus=False):
         return Content("running… · p pauses")
 
     @staticmethod
-    def _around(stop: StopRecord) -> Content:
+    def _around(stop: StopRecord, *, brief: bool = False) -> Content:
         parts = []
         if stop.inside:
             inside = " › ".join(upcoming(run, stop.rail) for run in stop.inside)
@@ -213,7 +219,7 @@ class StatusLine(Widget, can_focus=False):
                 return joined([Content.assemble(around, (" ▸ ", DIM), held_at(stop.at)), *detail_of(stop.at)])
             parts.append(around)
         nothing = "not recorded, it ran free" if stop.ran_free else "nothing yet"
-        just = ", ".join(ran(run, stop.rail) for run in stop.just_ran) or nothing
+        just = ", ".join(ran(run, stop.rail, brief=brief) for run in stop.just_ran) or nothing
         parts.append(Content.assemble(("just ran: ", DIM), just))
         if stop.next is not None:
             parts.append(Content.assemble(("next: ", DIM), (f"▶ {upcoming(stop.next, stop.rail)}", NOW)))
@@ -241,7 +247,8 @@ class StatusLine(Widget, can_focus=False):
             wrapped = textwrap.wrap(stop.why, max(self.size.width - 4, 40))[:4]
             lines += [Content.styled(f" {' ' if n else '●'} {line}", NOW) for n, line in enumerate(wrapped)]
         if stop.note:
-            lines.append(Content.styled(f" {stop.note}", "italic"))
+            wrapped = textwrap.wrap(stop.note, max(self.size.width - 2, 40))
+            lines += [Content.styled(f" {line}", "italic") for line in wrapped]
         if recorded.edits:
             lines.append(Content.styled(f" ✎ set by hand here: {summary(recorded.edits)}", "$warning"))
         return lines

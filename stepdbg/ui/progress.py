@@ -6,6 +6,8 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from stepdbg.protocol.words import STUCK
+
 WIDTH = 20
 """Columns of the bar."""
 
@@ -29,7 +31,7 @@ class ProgressLine(Widget, can_focus=False):
         if self.progress is None:
             return Content("")
         what, done, total = self.progress
-        leave = " · escape stops it", "$foreground 75%"
+        leave = "" if what == STUCK else " · escape stops it", "$foreground 75%"
         if not total:
             return Content.assemble(f"{what}: {done:,}", leave)
         share = min(done / total, 1.0)

@@ -14,10 +14,11 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from stepdbg.client.history import History
 from stepdbg.commands import Parsed, asks, complete, parse
 from stepdbg.errors import UsageError
 
-HISTORY = 200
+HISTORY = 1_000
 """Lines remembered for each of the two uses."""
 
 
@@ -76,6 +77,8 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
+        self.history: History | None = None
+        """Where lines are kept for the next session, set by the app."""
         self.mode = ":"
         self._lines: dict[str, list[str]] = {":": [], "/": []}
         self._position = 0
@@ -89,6 +92,12 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
             yield Static(":", id="prompt-mark")
             yield Input(id="prompt-input", select_on_focus=False)
         yield Static("", id="prompt-message", markup=False)
+
+    def remember(self, history: History) -> None:
+        """Begin with the lines of earlier sessions, and keep those of this one."""
+        for mode, line in history.load():
+            self._lines[mode].append(line)
+        self.history = history
 
     @property
     def is_open(self) -> bool:
@@ -170,6 +179,8 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         line = event.value.strip()
         if line and self._lines[self.mode][-1:] != [line]:
             self._lines[self.mode] = [*self._lines[self.mode], line][-HISTORY:]
+            if self.history is not None:
+                self.history.add(self.mode, line)
         self._position = len(self._lines[self.mode])
         if self.mode == "/":
             self.post_message(self.SearchChanged(line, done=True))

@@ -9,6 +9,7 @@ from stepdbg.commands.exporting import Ask
 from stepdbg.commands.values import PLACES, SIDES
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.protocol.messages import CopyValues, MarkModule, Query, SeekElement
+from stepdbg.protocol.naming import plain
 from stepdbg.protocol.slices import SliceError, against, read_index, read_slice
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 from stepdbg.ui import format as fmt
@@ -181,6 +182,9 @@ def marked(module: str, answer: MarkedModules) -> str:
     """Which modules are marked, in words; `module` is the one that this was about, empty for none."""
     names = [one.module for one in answer.modules]
     if module:
+        # The answer has the full path of what may have been written without its root.
+        wanted = plain(module)
+        module = next((n for n in names if plain(n) == wanted or plain(n).endswith(f".{wanted}")), module)
         if module in names:
             return f"{module}: its output is kept from its next call on, while stepping: show {module} output"
         return f"{module}: its output is kept no longer"

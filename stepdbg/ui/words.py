@@ -32,11 +32,15 @@ def phase_label(run: PhaseRun | RailStep, rail: Sequence[RailStep] = ()) -> str:
     return f"{run.phase.value} {what}".rstrip()
 
 
-def ran(run: PhaseRun, rail: Sequence[RailStep] = ()) -> str:
+BRIEFLY = {"inf/nan gradients: step left out by GradScaler": "left out: inf/nan gradients"}
+"""Shorter forms of details, for narrow screens."""
+
+
+def ran(run: PhaseRun, rail: Sequence[RailStep] = (), *, brief: bool = False) -> str:
     """A phase that has run: "backward 0.4 ms", "loss (inline)", "clip skipped"."""
     parts = [phase_label(run, rail)]
     if run.detail:
-        parts.append(f"({run.detail})")
+        parts.append(f"({BRIEFLY.get(run.detail, run.detail) if brief else run.detail})")
     if run.skipped:
         parts.append("skipped ⤼")
     elif run.seconds is not None:

@@ -267,7 +267,7 @@ def test_parameters_are_found_with_and_without_the_variable_of_their_root_module
         both,
     )
     assert long.value.cells == short.value.cells == bracket.value.cells
-    assert str(clash) == "0.weight could be net.0.weight, net2.0.weight: write one of these"
+    assert str(clash) == "0.weight is net.0.weight and net2.0.weight: say which"
     assert [row.name for row in listed.rows] == ["net.0.weight", "net.0.bias", "net2.0.weight", "net2.0.bias"]
     assert chain.name == explained.name == "net2.1.weight"
     assert done.edits[0].target == "net2.1.bias"

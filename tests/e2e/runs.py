@@ -39,6 +39,7 @@ def environment(folder: Path, digest: Path | None = None, **more: str) -> dict[s
         env.pop(name, None)
     env |= {"TERM": "xterm-256color", "PYTHONHASHSEED": "0", "PYTHONPATH": str(PROBE), "OMP_NUM_THREADS": "1"}
     env[RUN] = str(folder)
+    env["STEPDBG_STATE"] = str(folder / "state")
     env |= {"PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if digest is not None:
         env["STEPDBG_TEST_DIGEST"] = str(digest)

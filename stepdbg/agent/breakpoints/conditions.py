@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.values import show
-from stepdbg.agent.work import NotThereError
+from stepdbg.agent.work import GivenUpError, NotThereError
 
 OWN = ("loss", "iteration", "micro_batch", "phase", "lr", "grad.norm")
 """What is told without the user's frame."""
@@ -161,7 +161,7 @@ def as_number(value: Any) -> float | None:
 
 def failure(error: BaseException) -> str:
     """One line of what a condition raised."""
-    return str(error) if isinstance(error, NotThereError) else _line(error)
+    return str(error) if isinstance(error, (NotThereError, GivenUpError)) else _line(error)
 
 
 def _line(error: BaseException) -> str:

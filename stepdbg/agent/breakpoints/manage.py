@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
@@ -148,10 +146,17 @@ class Desk:
             return spec, "", ""
         names = self.names()
         modules = [path for path, _ in names.paths.values()]
-        if kind in (Kind.NAME, Kind.MODULE) and _matches(spec.target, modules):
+        try:
+            module = pointing.module_target(names, spec.target) if kind in (Kind.NAME, Kind.MODULE) else ""
+            found = pointing.parameters(names, spec.target) if kind is not Kind.MODULE and not module else []
+        except NotThereError as error:  # it could be several
+            return spec, "", str(error)
+        if module:
+            spec = replace(spec, target=module if _is_short(spec.target, module) else spec.target)
             return replace(spec, kind=Kind.MODULE, direction=spec.direction or "forward"), "", ""
-        if kind is not Kind.MODULE and pointing.parameters(names, spec.target):
-            found = pointing.parameters(names, spec.target)
+        if found:
+            full = pointing.parameter_target(names, spec.target)
+            spec = replace(spec, target=full if _is_short(spec.target, full) else spec.target)
             if kind is Kind.CHANGE:
                 return spec, f"{len(found)} parameters" if len(found) > 1 else "", ""
             frozen = [p for p in found if not p.tensor.requires_grad]
@@ -188,9 +193,9 @@ class Desk:
                     armed.value, armed.note = "", text.removeprefix(f"{armed.spec.target}: ")
 
 
-def _matches(target: str, paths: list[str]) -> bool:
-    match = re.compile(fnmatch.translate(pointing.plain(target))).match
-    return any(match(pointing.plain(path)) for path in paths)
+def _is_short(written: str, full: str) -> bool:
+    """Whether the root is missing in what the user wrote: what places are compared with has it."""
+    return pointing.plain(written) != pointing.plain(full)
 
 
 def _words(rows: list[Armed]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from functools import lru_cache
 
 from stepdbg.agent.breakpoints.armed import Armed
-from stepdbg.agent.pointing import plain
+from stepdbg.agent.pointing import pattern, plain
 from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Grain, Place
 
@@ -32,25 +30,20 @@ def at(armed: Armed, place: Place, entered: bool) -> bool:
     return False
 
 
-@lru_cache(maxsize=256)
-def _pattern(target: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(plain(target)))
-
-
 def _named(target: str, name: str) -> bool:
-    return bool(name) and _pattern(target).match(plain(name)) is not None
+    return bool(name) and pattern(target).match(plain(name)) is not None
 
 
 def _op(target: str, name: str) -> bool:
     """Also "addmm", "aten.addmm" and "aten.addmm.default" are the same operation."""
     parts = name.replace("::", ".").split(".")
-    wanted = _pattern(target.replace("::", "."))
+    wanted = pattern(target.replace("::", "."))
     spellings = {".".join(parts), ".".join(parts[:2]), parts[1] if len(parts) > 1 else parts[0]}
     return any(wanted.match(spelling) for spelling in spellings)
 
 
 def _node(target: str, name: str) -> bool:
     """Also "Addmm", "AddmmBackward" and "AddmmBackward0" are the same node."""
-    wanted = _pattern(target)
+    wanted = pattern(target)
     bare = re.sub(r"Backward\d*$", "", name)
     return any(wanted.match(spelling) for spelling in (name, name.rstrip("0123456789"), bare))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
-from stepdbg.agent import tensors
+from stepdbg.agent import pointing, tensors
 from stepdbg.agent.compare import files
 from stepdbg.agent.compare.differ import difference
 from stepdbg.agent.compare.files import Source
@@ -38,7 +37,8 @@ class Diffs:
         whole = self._made.get(key)
         if whole is None:
             whole = self._made[key] = self._make(query.a, query.b, work)
-        rows = [row for row in whole.rows if _matches(row, query.pattern)]
+        fits = pointing.finder(self._known.names, query.pattern)
+        rows = [row for row in whole.rows if fits(row.name) or (row.other_name and fits(row.other_name))]
         order = sorted(rows, key=_KEYS[query.order])
         if query.reverse:
             order.reverse()
@@ -155,14 +155,6 @@ def _plain(source: Source) -> tuple[Tensor | None, str]:
         return None, str(error)
     except Exception as error:
         return None, f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}"
-
-
-def _matches(row: DiffRow, pattern: str) -> bool:
-    wanted = pattern.lower()
-    names = (row.name.lower(), row.other_name.lower())
-    if any(sign in wanted for sign in "*?["):
-        return any(fnmatch.fnmatchcase(name, wanted) for name in names if name)
-    return any(wanted in name for name in names)
 
 
 def _down(value: float | None) -> float:

@@ -141,7 +141,7 @@ def _named(name: str, known: Known) -> Tensors:
         return Tensors(SideKind.NAME, found[0].name, {found[0].name: found[0].tensor}, single=True)
     module = pointing.module(known.names, name)
     if module is not None:
-        return Tensors(SideKind.NAME, name, dict(contents(module)))
+        return Tensors(SideKind.NAME, pointing.module_path(known.names, name), dict(contents(module)))
     titles = [title for title, _ in known.names.modules.values()]
     paths = [path for path, _ in known.names.paths.values()]
     near = pointing.nearest(name, [*titles, *paths, *(p.name for p in known.names.parameters)])
@@ -168,7 +168,7 @@ def _within(side: Tensors, name: Side, known: Known) -> Tensors:
     if side.kind is SideKind.NAME:
         return side
     named = _named(name.name, known)
-    prefix = "" if named.single else f"{pointing.plain(name.name)}."
+    prefix = "" if named.single else f"{pointing.plain(named.title)}."
     plain = {pointing.plain(full): full for full in side.tensors}
     of = {id(owner): full for full, owner in side.owners.items()}
     own = {key: weakref.ref(tensor) for key, tensor in named.tensors.items() if isinstance(tensor, Tensor)}

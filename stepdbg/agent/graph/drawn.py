@@ -181,8 +181,8 @@ class Drawn:
 
     # ── search ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def matches(self, pattern: str) -> Callable[[int], bool]:
-        """Whether a row, by its index, matches."""
+    def matches(self, pattern: str, called: Callable[[str], bool]) -> Callable[[int], bool]:
+        """Whether a row, by its index, matches. `called`: whether a row of that name does by its name alone."""
         needle = pattern.strip().lower()
         if needle.startswith("is:"):
             mark = needle[3:]
@@ -195,7 +195,7 @@ class Drawn:
             name = self.name(index)
             hit = by_name.get(name)
             if hit is None:
-                hit = by_name[name] = needle in name.lower()
+                hit = by_name[name] = called(name)
             if hit:
                 return True
             kind, of = layout.kind[index], layout.of[index]

@@ -31,8 +31,6 @@ def parameter(names: naming.Names, name: str) -> naming.Named:
     for named in names.parameters:
         if not name and named.tensor.requires_grad:
             return named
-        if name == named.name or name in named.aliases:
-            return named
     found = pointing.one(names, name)
     if found is not None:
         return found

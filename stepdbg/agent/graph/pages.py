@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from stepdbg.agent import naming, stacks
+from stepdbg.agent import naming, pointing, stacks
 from stepdbg.agent.flows import Flowed
 from stepdbg.agent.graph import edges as lifted
 from stepdbg.agent.graph import explain, facts, modules, raw, rows, sections
@@ -360,8 +360,9 @@ class Graphs:
             if work is not None:
                 work.step(done, total, "rows searched")
 
-        hits = rows.matching(layout, drawn.matches(lens.pattern), tick)
-        return [*hits, *sections.matching(after, lens.pattern, total)]
+        called = pointing.finder(self._names(), lens.pattern)
+        hits = rows.matching(layout, drawn.matches(lens.pattern, called), tick)
+        return [*hits, *sections.matching(after, lens.pattern, total, called)]
 
     def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> Lit | None:
         """Which rows lie on paths to the selected parameter; None: none is selected, or it is not reached."""

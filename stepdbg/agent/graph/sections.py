@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,8 +115,8 @@ def visible(after: list[GraphRow], lens: Lens, first: int) -> list[int]:
     return shown
 
 
-def matching(after: list[GraphRow], pattern: str, first: int) -> list[int]:
-    """Indices of those that match, with what they hang from."""
+def matching(after: list[GraphRow], pattern: str, first: int, called: Callable[[str], bool]) -> list[int]:
+    """Indices of those that match, with what they hang from. `called`: whether a row of that name does."""
     needle = pattern.strip().lower()
     wanted: set[int] = set()
     above: list[int] = []
@@ -124,7 +124,7 @@ def matching(after: list[GraphRow], pattern: str, first: int) -> list[int]:
         del above[row.depth :]
         above.append(first + position)
         mark = needle.removeprefix("is:")
-        hit = mark in row.marks if mark != needle else needle in f"{row.name} {row.detail}".lower()
+        hit = mark in row.marks if mark != needle else called(row.name) or needle in row.detail.lower()
         if hit and row.kind != "section":
             wanted.update(above)
     return sorted(wanted)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from stepdbg.agent import frames
+from stepdbg.agent import frames, pointing
 from stepdbg.agent.breakpoints import lines
-from stepdbg.agent.graph.explain import parameter as parameter_called
 from stepdbg.agent.work import NotThereError
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import Phase
@@ -38,12 +37,12 @@ def find(text: str, names: Names, stack: Sequence[tuple[FrameType, int]]) -> Tar
         return _line(file if colon else "", int(number), stack)
     if text.startswith("op "):
         return Target("op", text[3:].strip(), words=f"the operation {text[3:].strip()}")
-    path = next((path for path, _ in names.paths.values() if path == text), "")
+    path = pointing.module_path(names, text.removeprefix("module ").strip())
     if path:
         return Target("module", path, words=f"{path} is called")
-    if text in {name for named in names.parameters for name in (named.name, *named.aliases)}:
-        name = parameter_called(names, text).name
-        return Target("parameter", name, words=f"the gradient of {name} arrives, or its update")
+    named = pointing.one(names, text.removesuffix(".grad"))
+    if named is not None:
+        return Target("parameter", named.name, words=f"the gradient of {named.name} arrives, or its update")
     return _op_or_node(text, names)
 
 

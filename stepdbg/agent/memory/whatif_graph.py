@@ -170,6 +170,7 @@ def checkpoint(names: Names, graph: Graph, stop: int, path: str) -> Estimate:
     if module is None:
         near = pointing.nearest(path, [name for name, _ in names.paths.values()])
         raise NotThereError(f"no module is called {path} at this stop{near}")
+    path = names.paths.get(id(module), (path, ""))[0]
     if not READABLE:
         raise NotThereError(UNREADABLE)
     if not graph.nodes:

@@ -46,7 +46,7 @@ class Asked:
 def explain(asked: Asked, query: GetExplanation) -> Explanation:
     """The answer. Raises NotThereError in one line where there is no such parameter or element."""
     parameters = asked.names.parameters
-    position, index = find(parameters, query.name or _first_to_see(asked), query.index)
+    position, index = find(asked.names, query.name or _first_to_see(asked), query.index)
     named = parameters[position]
     shape = tensors.shape_of(named.tensor)
     known = Explanation(

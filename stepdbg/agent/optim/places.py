@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-from stepdbg.agent import tensors
-from stepdbg.agent.naming import Named
+from stepdbg.agent import pointing, tensors
+from stepdbg.agent.naming import Names
 from stepdbg.agent.work import NotThereError
 
 
-def find(parameters: Sequence[Named], name: str, index: tuple[int, ...] | None) -> tuple[int, tuple[int, ...] | None]:
-    """The position of the parameter of that name (or alias), and the index with nothing negative in it.
+def find(names: Names, name: str, index: tuple[int, ...] | None) -> tuple[int, tuple[int, ...] | None]:
+    """The position of the parameter of that name, and the index with nothing negative in it.
 
     Raises NotThereError that names the nearest right form.
     """
-    by_name = {alias: at for at, p in enumerate(parameters) for alias in reversed((p.name, *p.aliases))}
-    written = name if index is None else f"{name}[{', '.join(map(str, index))}]"
-    if name not in by_name and index is not None and written.replace(" ", "") in by_name:
-        return by_name[written.replace(" ", "")], None  # "optimiser[0].params[3]" is itself a name
-    if not by_name:
+    if not names.parameters:
         raise NotThereError("no parameter is known at this stop")
-    if name not in by_name:
-        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.4)
-        hint = f": did you mean {near[0]}?" if near else ""
-        raise NotThereError(f"no parameter is called {name} at this stop{hint}")
-    position = by_name[name]
-    shape = tensors.shape_of(parameters[position].tensor)
+    written = name if index is None else f"{name}[{', '.join(map(str, index))}]"
+    named = pointing.one(names, name)
+    if named is None and index is not None and (whole := pointing.one(names, written.replace(" ", ""))) is not None:
+        named, index = whole, None  # "optimiser[0].params[3]" is itself a name
+    if named is None:
+        near = pointing.nearest(name, [known for p in names.parameters for known in (p.name, *p.aliases)])
+        raise NotThereError(f"no parameter is called {name} at this stop{near}")
+    position = next(at for at, p in enumerate(names.parameters) if p is named)
+    shape = tensors.shape_of(named.tensor)
     if index is None or shape is None:
         return position, None
-    return position, _within(name, written, index, shape)
+    return position, _within(named.name, written, index, shape)
 
 
 def first_of(shape: Sequence[int]) -> tuple[int, ...]:

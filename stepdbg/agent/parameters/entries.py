@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -19,6 +20,9 @@ DEEPEST = 3
 
 LONGEST = 1000
 """Elements of one such list or dictionary, at most."""
+
+
+_STATE = re.compile(r"(?P<optimizer>.+?)\.state\[(?P<of>.+)\](?P<rest>(?:\.[^\]]*)?(?:\[\d+\].*)?)")
 
 
 @dataclass(frozen=True)
@@ -132,12 +136,13 @@ def _copy(number: float) -> Tensor:
 
 def find(names: Names, name: str) -> Entry | None:
     """The parameter (by any of its names), buffer or optimizer state of that name; None: there is none."""
-    for parameter in names.parameters:
-        if name == parameter.name or name in parameter.aliases:
-            return Entry(PARAMETER, parameter.name, parameter.tensor, parameter.aliases)
-    for buffer in names.named_buffers:
-        if name == buffer.name:
-            return Entry(BUFFER, buffer.name, buffer.tensor)
-    state = next((entry for entry in states(names) if entry.name == name), None)
-    other = pointing.one(names, name) if state is None else None
-    return Entry(PARAMETER, other.name, other.tensor, other.aliases) if other is not None else state
+    if (state := _STATE.fullmatch(name)) is not None:
+        of = pointing.one(names, state["of"])
+        wanted = f"{state['optimizer']}.state[{of.name if of is not None else state['of']}]{state['rest']}"
+        if (found := next((entry for entry in states(names) if entry.name == wanted), None)) is not None:
+            return found
+    parameter = pointing.one(names, name)
+    if parameter is not None:
+        return Entry(PARAMETER, parameter.name, parameter.tensor, parameter.aliases)
+    buffer = next(iter(pointing.buffers(names, name)), None)
+    return Entry(BUFFER, buffer.name, buffer.tensor) if buffer is not None else None

@@ -124,13 +124,15 @@ class Outputs:
             for _, outputs in marked.log or ():
                 yield from (output.copy for output in outputs if output.copy is not None)
 
-    def find(self, name: str) -> tuple[Tensor | None, Tensor | None, str] | None:
-        """The tensor called "net.2 output" ("… output[1] #3"): the copy, what is alive of the original, and a remark.
+    def find(self, name: str, path_of: Callable[[str], str]) -> tuple[Tensor | None, Tensor | None, str] | None:
+        """The tensor called "net.2 output" ("… output[1] #3", with any of the module's names: `path_of` tells its path,
+        or nothing): the copy, what is alive of the original, and a remark.
 
         Without both the remark says why. None: nothing of that name is marked.
         """
         match = _NAME.fullmatch(name)
-        marked = match and next((m for m in self.by_id.values() if m.path == match["module"]), None)
+        path = path_of(match["module"]) if match and self.by_id else ""
+        marked = next((m for m in self.by_id.values() if m.path == path), None) if path else None
         if not match or not marked:
             return None
         log = dict(marked.log or ())

@@ -142,7 +142,7 @@ class Values:
     def _named(self, name: str) -> Subject:
         if name.startswith(SIGN):
             return subjects.of_held(self._held, name)
-        output = self._tracker.watched.outputs.find(name)
+        output = self._tracker.watched.outputs.find(name, lambda path: pointing.module_path(self._names(), path))
         if output is not None:
             return subjects.of_output(*output)
         return subjects.named(self._names(), name)
@@ -197,6 +197,7 @@ class Values:
         path = query.module
         if path:
             module = find_module(self._names(), path)
+            path = self._names().paths.get(id(module), (path, ""))[0]
             if query.on is False and not any(path == marked.module for marked in outputs.listed()):
                 raise NotThereError(f"{path} is not marked")
             outputs.mark(module, path, query.on)
@@ -205,24 +206,16 @@ class Values:
 
 def find_module(names: naming.Names, path: str) -> Module:
     """The module of that path, "net.2", under the user's names. Raises NotThereError naming where it stops."""
-    roots = sorted(names.modules.values(), key=lambda pair: -len(pair[0]))
-    for root, module in roots:
-        if path == root:
-            return module
-        if not path.startswith(f"{root}."):
-            continue
-        found: Any = module
-        at = root
-        for key in path.removeprefix(f"{root}.").split("."):
-            children = {k: v for k, v in found.__dict__.get("_modules", {}).items() if isinstance(v, Module)}
-            if key not in children:
-                there = ", ".join(list(children)[:6]) or "none"
-                raise NotThereError(f"{at} has no module {key}: {there}")
-            found, at = children[key], f"{at}.{key}"
-        assert isinstance(found, Module)
+    found = pointing.module(names, path)
+    if found is not None:
         return found
-    other = pointing.module(names, path)
-    if other is not None:
-        return other
+    # Where it stops being one.
+    parent, _, key = pointing.plain(path).rpartition(".")
+    while parent and (above := pointing.module_path(names, parent)) == "":
+        parent, _, key = parent.rpartition(".")
+    if parent:
+        children = pointing.module(names, parent).__dict__.get("_modules", {})
+        there = ", ".join([name for name, child in children.items() if isinstance(child, Module)][:6]) or "none"
+        raise NotThereError(f"{above} has no module {key}: {there}")
     there = ", ".join(name for name, _ in names.modules.values()) or "none is known here"
     raise NotThereError(f"no module is called {path}: {there}")

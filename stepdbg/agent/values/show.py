@@ -25,7 +25,7 @@ from torch.nn import Module
 from stepdbg.agent import frames
 from stepdbg.agent.tensors.elements import one_line
 from stepdbg.agent.tracker import Tracker
-from stepdbg.agent.work import NotThereError
+from stepdbg.agent.work import GivenUpError, NotThereError
 
 UNKNOWN = object()
 """What a path that cannot be followed without running code leads to."""
@@ -70,11 +70,10 @@ def compute(text: str, frame: FrameType | None, tracker: Tracker, more: Mapping[
         tree = ast.fix_missing_locations(_Paths(scope, _bound(tree)).visit(tree))
         code = compile(tree, "<show>", "eval", dont_inherit=True)
         with undisturbed(tracker) as states:
-            outcome.value = eval(code, scope)  # it is the user who asks, of their own program
+            # It is the user who asks, of their own program.
+            outcome.value = tracker.cancelling.run(lambda: eval(code, scope))
         outcome.drew = states.changed
-    except NotThereError:
-        raise
-    except KeyboardInterrupt:
+    except (NotThereError, GivenUpError, KeyboardInterrupt):
         raise
     except BaseException as error:
         raised(outcome, error)

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 from stepdbg.agent import frames
+from stepdbg.agent.cancelling import Cancelling
 from stepdbg.agent.tensors.elements import one_line
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.values.show import Outcome, raised, undisturbed
-from stepdbg.agent.work import NotThereError
+from stepdbg.agent.work import GivenUpError, NotThereError
 
 _MISSING = object()
 _OPTIMIZED = 0x1
@@ -50,13 +51,11 @@ def execute(text: str, frame: FrameType | None, tracker: Tracker, own: dict[str,
     try:
         with torch.set_grad_enabled(grad), undisturbed(tracker) as states:
             if frame is not None and frame.f_code.co_flags & _OPTIMIZED:
-                _in_function(text, tree, frame, own, outcome)
+                _in_function(text, tree, frame, own, outcome, tracker.cancelling)
             else:
-                _in_namespace(tree, frame, own, outcome)
+                _in_namespace(tree, frame, own, outcome, tracker.cancelling)
         outcome.drew = states.changed
-    except NotThereError:
-        raise
-    except KeyboardInterrupt:
+    except (NotThereError, GivenUpError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's own code may raise anything
         raised(outcome, error)
@@ -78,7 +77,9 @@ def _parsed(text: str) -> ast.Module:
 # ── modules and class bodies: their variables are a dictionary ───────────────────────────────────────────────────
 
 
-def _in_namespace(tree: ast.Module, frame: FrameType | None, own: dict[str, Any], outcome: Executed) -> None:
+def _in_namespace(
+    tree: ast.Module, frame: FrameType | None, own: dict[str, Any], outcome: Executed, cancelling: Cancelling
+) -> None:
     if frame is None:
         main = sys.modules.get("__main__")
         scope = names = vars(main) if main is not None else {}
@@ -89,11 +90,11 @@ def _in_namespace(tree: ast.Module, frame: FrameType | None, own: dict[str, Any]
     try:
         last = tree.body[-1]
         body = tree.body[:-1] if isinstance(last, ast.Expr) else tree.body
-        exec(compile(ast.Module(body, []), "<stepdbg>", "exec", dont_inherit=True), scope, names)
+        code = compile(ast.Module(body, []), "<stepdbg>", "exec", dont_inherit=True)
+        cancelling.run(lambda: exec(code, scope, names))
         if isinstance(last, ast.Expr):
-            outcome.value = eval(
-                compile(ast.Expression(last.value), "<stepdbg>", "eval", dont_inherit=True), scope, names
-            )
+            value = compile(ast.Expression(last.value), "<stepdbg>", "eval", dont_inherit=True)
+            outcome.value = cancelling.run(lambda: eval(value, scope, names))
             outcome.has_value = True
     finally:
         if not registry:
@@ -108,7 +109,9 @@ def _in_namespace(tree: ast.Module, frame: FrameType | None, own: dict[str, Any]
 # ── functions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _in_function(text: str, tree: ast.Module, frame: FrameType, own: dict[str, Any], outcome: Executed) -> None:
+def _in_function(
+    text: str, tree: ast.Module, frame: FrameType, own: dict[str, Any], outcome: Executed, cancelling: Cancelling
+) -> None:
     code = frame.f_code
     fast = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
     global_names = _check(text, tree, frame, fast)
@@ -122,7 +125,7 @@ def _in_function(text: str, tree: ast.Module, frame: FrameType, own: dict[str, A
     function = _function(tree, list(given), frame, outcome)
     out: dict[str, Any] = {}
     try:
-        function(**{_OUT: out.update, _LOCALS: builtins.locals}, **given)
+        cancelling.run(lambda: function(**{_OUT: out.update, _LOCALS: builtins.locals}, **given))
     finally:
         outcome.value = out.pop(_VALUE, None)
         changes = {

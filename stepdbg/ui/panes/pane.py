@@ -85,9 +85,6 @@ class Pane(Widget):
         """
 
     def focus_content(self) -> None:
-        """Focus what takes the keys of this pane: the first focusable widget inside, else the pane itself."""
-        for widget in self.walk_children(Widget):
-            if widget.focusable:
-                widget.focus()
-                return
-        self.focus()
+        """Focus what takes the keys of this pane, at once: the first focusable widget inside, else the pane itself."""
+        inner = (widget for widget in self.walk_children(Widget) if widget.focusable)
+        self.screen.set_focus(next(inner, self))

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from stepdbg.client.store import View
-from stepdbg.commands import COMMANDS, Command
+from stepdbg.commands import COMMANDS, PANES, Command
 from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.header import HeaderLine, StatusLine
 from stepdbg.ui.keyline import KeyLine
@@ -43,9 +43,9 @@ RIGHT: tuple[type[Pane], ...] = (ParametersPane, ValuesPane, MemoryPane)
 ALL_PANES: tuple[type[Pane], ...] = (*LEFT, *RIGHT, RailPane)
 
 
-TYPED = ("prompt", "search")
-"""Commands after whose key text is typed. They run before the next key is given to anybody: of a line that comes in one
-piece, over a slow link or pasted, the letters would else be keys (`r` restarts).
+TYPED = ("prompt", "search", *(name for _number, name, _content in PANES))
+"""Commands that change who gets the next key. They run before that is given to anybody: of a line that comes in one
+piece, over a slow link or pasted, the letters would else be keys (`r` restarts) or those of the pane before.
 """
 
 
@@ -150,8 +150,7 @@ class MainScreen(Screen[None]):
             # Hiding the pane that has the focus would move it on to any other, and `current` with it.
             self.set_focus(None)
         self.current = number
-        # A pane that was hidden can take the focus only once it is laid out.
-        self.call_after_refresh(self.pane(number).focus_content)
+        self.pane(number).focus_content()
 
     def leave(self) -> bool:
         """Step out of what is open, innermost first; False when there was nothing."""
