@@ -84,6 +84,8 @@ class _Guard:
         self._evaluating = _thread.get_ident()
         self._over = False
         self._finished = True
+        self._raised = False
+        """Whether an exception may be pending in the evaluating thread."""
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self._pipe = -1, -1
@@ -120,7 +122,13 @@ class _Guard:
             os.write(self._pipe[1], b".")
         while not self._finished:
             self._done.acquire(True, 0.01)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._evaluating), None)
+        if self._raised:
+            # One more takes the place of one that is pending, and comes right here. To clear it instead (with NULL)
+            # leaves Python 3.11 thinking that one is pending for ever: under a tracer it then never enters a function.
+            self._raised = False
+            self._set()
+            for _ in range(1_000):
+                pass
         pipe, self._pipe = self._pipe, (-1, -1)
         for fd in pipe:
             if fd >= 0:
@@ -128,8 +136,12 @@ class _Guard:
 
     def _raise(self) -> None:
         if not self._over:
-            error = ctypes.py_object(CancelledExpression)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._evaluating), error)
+            self._raised = True
+            self._set()
+
+    def _set(self) -> None:
+        error = ctypes.py_object(CancelledExpression)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._evaluating), error)
 
     # ── in the thread ───────────────────────────────────────────────────────────────────────────────────────
 

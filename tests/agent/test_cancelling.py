@@ -93,6 +93,30 @@ def test_what_never_ends_is_cancelled_and_the_run_goes_on_as_if_it_had_not_been(
     assert all(map(torch.equal, grads, after))
 
 
+@pytest.mark.parametrize("text", ["40 + 2", "sum(1 for _ in iter(int, 1))"], ids=["plain", "cancelled"])
+@pytest.mark.timeout(60)
+def test_a_script_that_traces_itself_runs_on_after_an_expression(text: str) -> None:
+    events: list[str] = []
+
+    def traced() -> None:
+        net = nn.Linear(2, 2)
+        net(torch.ones(1, 2)).sum().backward()
+        sys.settrace(lambda _frame, event, _arg: events.append(event))
+        try:
+            _descriptors()
+        finally:
+            sys.settrace(None)
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if text == "40 + 2":
+            assert (await session.request(Evaluate(0, text))).lines == ("42",)
+        elif stop.number == 1:
+            assert await cancelled(session, Evaluate(0, text)) == "cancelled"
+
+    assert drive(traced, visit=visit).error is None
+    assert "call" in events
+
+
 def test_an_expression_is_given_up_when_the_script_shall_go_on() -> None:
     said = []
 
