@@ -27,8 +27,6 @@ WATCHED = m.Settings(stop_at="never", breakpoints=(Spec(Kind.NAN),))
 
 def _marks(script: Script) -> list[pytest.MarkDecorator]:
     slow = [*marks_of(script), pytest.mark.slow]
-    if script.name == "jit_fx":
-        slow.append(pytest.mark.xfail(reason="torch.jit.trace fails under any dispatch mode: see the README"))
     return slow if script.path.parent == DEMOS else [*slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 

@@ -71,13 +71,40 @@ def _dispatch(self: Ops, func: Any, _types: Any, args: Any = (), kwargs: Any = N
     before = self.before(func, args) if told else None
     try:
         with torch._C.DisableTorchFunctionSubclass():  # a subclass's `__torch_function__` has had its turn
-            result = func(*args, **kwargs) if kwargs else func(*args)
+            try:
+                result = func(*args, **kwargs) if kwargs else func(*args)
+            except RuntimeError as error:
+                if not _is_about_numbers(error, func, args):
+                    raise
+                result = func(*_with_tensors(func, args), **(kwargs or {}))
     except BaseException as error:
         _forget_frames(error)
         raise
     if told:
         self.after(func, args, kwargs, result, before)
     return result
+
+
+_NUMBERS = {bool: torch.bool, int: torch.int64, float: torch.float64, complex: torch.complex128}
+
+
+def _is_about_numbers(error: RuntimeError, func: Any, args: Any) -> bool:
+    """Whether it refuses a number in the place of a tensor.
+
+    A tensor of one number that TorchScript keeps for a number of the code (`x + 1`, traced) comes to any mode as that
+    number, which operations other than arithmetic do not take back: they have not run.
+    """
+    pairs = zip(args, _with_tensors(func, args), strict=False)
+    return "Expected a value of type 'Tensor'" in str(error) and any(after is not before for before, after in pairs)
+
+
+def _with_tensors(func: Any, args: Any) -> list[Any]:
+    made = list(args)
+    for number, argument in enumerate(func._schema.arguments[: len(made)]):
+        dtype = _NUMBERS.get(type(made[number]))
+        if dtype is not None and str(argument.type) == "Tensor":
+            made[number] = torch.scalar_tensor(made[number], dtype=dtype, device="cpu")
+    return made
 
 
 def _forget_frames(error: BaseException) -> None:
