@@ -178,6 +178,7 @@ def test_a_call_that_cannot_be_interrupted_is_told_of() -> None:
 
 def test_a_ctrl_c_ends_the_expression_and_not_the_script() -> None:
     cancelling, guarded = Cancelling(), []
+    before = signal.getsignal(signal.SIGINT)
     assert cancelling.run(lambda: 5) == 5  # nothing is answered: nothing is watched
 
     async def visit(session: ThreadSession, stop: StopRecord) -> None:
@@ -188,7 +189,7 @@ def test_a_ctrl_c_ends_the_expression_and_not_the_script() -> None:
 
     assert drive(loop, visit=visit).error is None
     assert guarded == ["cancelled"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_cancel_that_comes_at_the_very_end_reaches_nobody() -> None:

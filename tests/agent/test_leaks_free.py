@@ -202,4 +202,5 @@ def test_of_one_that_is_gone_only_what_was_seen_is_said() -> None:
 def test_nothing_is_found_in_a_healthy_run(asked: bool) -> None:
     report = found_after(healthy, asked)
     assert findings(report) == []
-    assert {leak.name for leak in report.leaks} <= {"recent", "window"}
+    # What other tests have compiled in this process stays in torch's own cache.
+    assert {leak.name for leak in report.leaks if not leak.name.startswith("torch._dynamo.")} <= {"recent", "window"}

@@ -27,7 +27,11 @@ STOP = StopRecord(
         (Place(Grain.NODE, "after", "AddmmBackward0", "net.2", seq=7), "after AddmmBackward0 of net.2"),
         (Place(Grain.NODE, "before", "MulBackward0", seq=7), "before MulBackward0"),
         (Place(Grain.NODE, "before", "AccumulateGrad", parameter="w"), "before AccumulateGrad of w"),
-        (Place(Grain.PARAMETER, "after", "net.0.bias", "group 0", parameter="net.0.bias"), "after net.0.bias"),
+        (Place(Grain.PARAMETER, "after", "net.0.bias", parameter="net.0.bias"), "after net.0.bias"),
+        (
+            Place(Grain.PARAMETER, "after", "net.0.bias", "group 1", parameter="net.0.bias"),
+            "after net.0.bias of group 1",
+        ),
     ],
 )
 def test_a_place_in_words(place: Place, text: str) -> None:
