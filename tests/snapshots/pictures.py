@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import pickle
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from pytest_textual_snapshot import PseudoApp, PseudoConsole, SVGImageExtension, node_to_report_path
-from real_runs import DEMOS, NARROW, WIDE, Driver
+from real_runs import DEADLINE, DEMOS, NARROW, WIDE, Driver
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
@@ -22,18 +23,19 @@ SCRIPTS = (TWO_NETS, RAISES, RESIDUAL)
 LARGE = (160, 50)
 SIZES = pytest.mark.parametrize("size", [NARROW, WIDE], ids=["80x24", "120x40"])
 Compare = Callable[..., bool]
+SAME = 6
+"""Shots in a row that must be the same: a layout may take some turns on a busy machine."""
 
 
 async def still(driver: Driver) -> None:
     """Wait until something has the keys and the picture stays the same: focus and layout come in turns of their own."""
     shots: list[str] = []
-
-    def same() -> bool:
-        shots.append(driver.app.export_screenshot())
-        focused = driver.app.focused is not None or not driver.app.screen.focus_chain
-        return focused and len(shots) > 2 and shots[-1] == shots[-2] == shots[-3]
-
-    await driver.until(same, "the picture stays the same")
+    async with asyncio.timeout(DEADLINE):
+        while len(shots) < SAME or len(set(shots[-SAME:])) > 1:
+            await driver.pilot.pause()
+            await asyncio.sleep(0.01)
+            if driver.app.focused is not None or not driver.app.screen.focus_chain:
+                shots.append(driver.app.export_screenshot())
 
 
 class Album:

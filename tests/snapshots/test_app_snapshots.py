@@ -235,7 +235,7 @@ def test_leaks(snap_compare: Compare, size: tuple[int, int]) -> None:
         async def answer(_query: object, _progress: object = None) -> LeakReport:
             return _found(driver.stop.number)
 
-        await driver.settled()
+        await driver.step()
         await still(driver)  # what lies behind it is laid out
         driver.app.push_screen(LeaksScreen(answer, GetLeaks(0)))
         await driver.until(lambda: isinstance(driver.app.screen, LeaksScreen), "the screen is there")

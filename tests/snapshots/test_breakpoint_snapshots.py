@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pictures import still
 from real_runs import Driver
 from test_app_snapshots import SIZES, Compare, picture
 from test_edit_app import enter
@@ -26,6 +27,7 @@ async def at_a_breakpoint(driver: Driver) -> None:
     await driver.step("c")
     driver.app.clear_notifications()
     await driver.settled()
+    await still(driver)
 
 
 async def the_list(driver: Driver) -> None:
@@ -35,6 +37,8 @@ async def the_list(driver: Driver) -> None:
 
 
 async def none(driver: Driver) -> None:
+    await driver.step()
+    await still(driver)  # what lies behind it is laid out
     await driver.press("B")
     await driver.settled()
 

@@ -28,7 +28,7 @@ class MemoryPane(RecordedPane):
     QUERY = GetMemory
     HELP: ClassVar[str | None] = HELP
     DEFAULT_CSS = """
-    MemoryPane VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
+    MemoryPane VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; padding: 0 1; }
     MemoryPane Static { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
@@ -60,7 +60,7 @@ class MemoryPane(RecordedPane):
             self.ask(GetOtherMemory(0))
         view = self.view
         assert view is not None
-        room = self._table.size.width or self.size.width - 4
+        room = self._table.size.width or self.size.width - 5
         memory = recorded.memory
         self.set_subtitle(f"{model.at_least(memory)}{model.size(memory.held)} held for training" if memory else "")
         headline = model.headline(recorded) if memory is not None else self.why_missing()
