@@ -20,7 +20,7 @@ from stepdbg.agent import naming, settings, tensors
 from stepdbg.agent.compare.snapshots import is_freed
 from stepdbg.agent.graph.walk import Walk, WalkGivenUpError, is_leaf_class
 from stepdbg.agent.losswatch import LossWatch
-from stepdbg.agent.saved import fields_of, saved_storages, tensor_storages
+from stepdbg.agent.saved import runs_again, saved_storages, tensor_storages
 from stepdbg.agent.work import NotThereError, Work
 from stepdbg.protocol.edits import Amount, Edit, How, Pick
 
@@ -52,27 +52,10 @@ def look(watch: LossWatch, work: Work) -> Live:
             continue
         for pointer, _ in saved_storages(node):
             live.saved.setdefault(pointer, node.name())
-        if not live.again and _runs_again(node):
+        if not live.again and runs_again(node):
             live.again = node.name()
     watch.looked_at.hold(nodes, watch.references())
     return live
-
-
-def _runs_again(node: Any) -> bool:
-    """Whether it is a checkpoint: a function that says so, or one whose saved tensors a hook has packed away."""
-    kind = type(node)
-    if kind.__name__ == "CheckpointFunctionBackward":
-        return True
-    for name in fields_of(kind):
-        try:
-            raw = getattr(node, name)
-        except RuntimeError:
-            return False  # freed by a backward
-        for saved in raw if isinstance(raw, (tuple, list)) else (raw,):
-            packed = getattr(saved, "data", None)
-            if packed is not None and not isinstance(packed, Tensor):
-                return True
-    return False
 
 
 class Change:

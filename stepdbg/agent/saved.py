@@ -33,6 +33,23 @@ def fields_of(kind: type[Any]) -> tuple[str, ...]:
     return fields
 
 
+def runs_again(node: Any) -> bool:
+    """Whether it is a checkpoint: a function that says so, or one whose saved tensors a hook has packed away."""
+    kind = type(node)
+    if kind.__name__ == "CheckpointFunctionBackward":
+        return True
+    for name in fields_of(kind):
+        try:
+            raw = getattr(node, name)
+        except RuntimeError:
+            return False  # freed by a backward
+        for saved in raw if isinstance(raw, (tuple, list)) else (raw,):
+            packed = getattr(saved, "data", None)
+            if packed is not None and not isinstance(packed, Tensor):
+                return True
+    return False
+
+
 def saved_storages(node: Any) -> Iterator[tuple[int, int]]:
     """(data pointer, bytes) of each storage that one node keeps; nothing for a freed node. May repeat itself."""
     for name in fields_of(type(node)):

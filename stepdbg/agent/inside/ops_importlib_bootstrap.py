@@ -21,10 +21,23 @@ if TYPE_CHECKING:
     from stepdbg.agent.inside.forward import Forward
 
 
-class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Tells `forward` of each operation, before and after."""
+class SeesOps(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What modes that only look on have in common. One brings its own `__torch_dispatch__`."""
 
     supports_higher_order_operators = True
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Compiled code is to run as compiled."""
+        return True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import dynamo for it, which takes a second; it is stepped over anyway
+
+
+class OpMode(SeesOps):
+    """Tells `forward` of each operation, before and after."""
 
     def __init__(self, forward: Forward) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -53,15 +66,6 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         while above:
             torch._C._push_on_torch_dispatch_stack(above.pop())
 
-    @classmethod
-    def ignore_compile_internals(cls) -> bool:
-        """Compiled code is to run as compiled."""
-        return True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import dynamo for it, which takes a second; it is stepped over anyway
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -74,7 +78,7 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if told:
                 self._forward.op_after(func, args, given, result)
         except BaseException as error:
-            _forget_these_frames(error)
+            forget_these_frames(error)
             raise
         return result
 
@@ -89,7 +93,7 @@ def modes_below() -> int:
 step_over(OpMode.__torch_dispatch__, and_what_it_calls=False)
 
 
-def _forget_these_frames(error: BaseException) -> None:
+def forget_these_frames(error: BaseException) -> None:
     """Of a traceback that begins in here, leave what comes after torch's own call of the operation."""
     trace = error.__traceback__
     trace = trace.tb_next if trace is not None else None

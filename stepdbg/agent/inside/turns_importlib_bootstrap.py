@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from stepdbg.agent.dynamo import step_over
+from stepdbg.agent.inside.ops_importlib_bootstrap import SeesOps, forget_these_frames
 
 if TYPE_CHECKING:
     from stepdbg.agent.inside.turns import Turns
 
 
-class TurnMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TurnMode(SeesOps):
     """Tells `turns` of each operation, before it runs."""
-
-    supports_higher_order_operators = True
 
     def __init__(self, turns: Turns) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,15 +31,6 @@ class TurnMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Take it off."""
         self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
-    @classmethod
-    def ignore_compile_internals(cls) -> bool:
-        """Compiled code is to run as compiled."""
-        return True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import dynamo for it, which takes a second; it is stepped over anyway
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -53,17 +41,8 @@ class TurnMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._turns.op_before(func, args, given)
             return func(*args, **given)
         except BaseException as error:
-            _forget_these_frames(error)
+            forget_these_frames(error)
             raise
 
 
 step_over(TurnMode.__torch_dispatch__, and_what_it_calls=False)
-
-
-def _forget_these_frames(error: BaseException) -> None:
-    """Of a traceback that begins in here, leave what comes after torch's own call of the operation."""
-    trace = error.__traceback__
-    trace = trace.tb_next if trace is not None else None
-    if trace is not None and trace.tb_frame.f_code.co_filename.endswith("_ops.py"):
-        trace = trace.tb_next
-    error.__traceback__ = trace

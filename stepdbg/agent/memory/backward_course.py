@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stepdbg.agent.graph.walk import is_leaf_class, variable_of
 from stepdbg.agent.memory.account import Count
-from stepdbg.agent.saved import fields_of, saved_storages, tensor_storages
+from stepdbg.agent.saved import runs_again, saved_storages, tensor_storages
 
 LEAF = -1
 
@@ -133,20 +133,7 @@ def _push(ready: list[tuple[int, int, Any]], node: Any) -> None:
 
 
 def packed(nodes: Iterable[Any]) -> bool:
-    """Whether some node keeps something else than a tensor, made by a hook, or is a checkpointed call: in a backward
-    these come back to what they were or are computed again, and how much that is is not known before it.
+    """Whether some node is a checkpoint, or what it keeps was packed by a hook: in a backward these come back to what
+    they were or are computed again, and how much that is is not known before it.
     """
-    for node in nodes:
-        kind = type(node)
-        if kind.__name__ == "CheckpointFunctionBackward":
-            return True
-        for name in fields_of(kind):
-            try:
-                raw = getattr(node, name)
-            except RuntimeError:
-                continue  # freed by a backward
-            for saved in raw if isinstance(raw, (tuple, list)) else (raw,):
-                data = getattr(saved, "data", None)
-                if data is not None and not isinstance(data, Tensor):
-                    return True
-    return False
+    return any(runs_again(node) for node in nodes)
