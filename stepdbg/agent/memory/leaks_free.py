@@ -71,23 +71,41 @@ def retained(
             looked_at.hold(nodes, [kept.root])
     nbytes = graph_bytes(nodes) if nodes else None
     whole = bool(nodes) and nbytes != 0 and kept.iteration < iteration
-    file, line, text, function = _backward_in(stack)
     times = f"the last {kept.backwards:,} backwards of the free run left their graphs whole"
-    yield Leak(
+    note = times if whole else f"{times}: whether these outlive their iteration was not recorded, i tells"
+    name = label(root) if root is not None else ""
+    yield kept_whole(name, _backward_in(stack), kept.iteration, len(nodes), nbytes, growing=whole, note=note)
+
+
+def kept_whole(
+    name: str,
+    site: tuple[str, int | None, str, str],
+    iteration: int,
+    nodes: int,
+    nbytes: int | None,
+    *,
+    growing: bool,
+    note: str,
+) -> Leak:
+    """The graph that a backward of that iteration has left whole. `site`: file, line, its text and function of that
+    backward; without a `name` the text tells what it started from.
+    """
+    file, line, text, function = site
+    return Leak(
         kind=LeakKind.RETAINED,
-        name=(label(root) if root is not None else "") or root_in(text),
+        name=name or root_in(text),
         where="kept whole by backward",
         file=file,
         line=line,
         text=text,
         function=function,
-        first=kept.iteration,
-        last=kept.iteration,
+        first=iteration,
+        last=iteration,
         iterations=1,
-        nodes=len(nodes),
+        nodes=nodes,
         saved=nbytes,
-        growing=whole,
-        note=times if whole else f"{times}: whether these outlive their iteration was not recorded, i tells",
+        growing=growing,
+        note=note,
     )
 
 

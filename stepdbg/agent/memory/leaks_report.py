@@ -18,7 +18,7 @@ from stepdbg.agent.memory import leaks_holders as holding
 from stepdbg.agent.memory.leaks import Leaks, OutOfTimeError, Retained, graph_bytes, live_tensors
 from stepdbg.agent.memory.leaks_graphs import Graphs
 from stepdbg.agent.memory.leaks_holders import Holder, Search
-from stepdbg.agent.memory.leaks_source import find_line, root_in
+from stepdbg.agent.memory.leaks_source import find_line
 from stepdbg.agent.saved import READABLE, count_once, tensor_storages
 from stepdbg.agent.work import Work
 from stepdbg.protocol.leaks import STEADY, GetLeaks, Leak, LeakKind, LeakReport
@@ -270,24 +270,10 @@ def _retained(leaks: Leaks, place: Place) -> list[Leak]:
     last = by_iteration[place.iteration - 1]
     root = last.root()
     file, line, function = last.site or ("", None, "")
-    text = _text_of(file, line)
-    leak = Leak(
-        kind=LeakKind.RETAINED,
-        name=(place.label(root) if root is not None else "") or root_in(text),
-        where="kept whole by backward",
-        file=file,
-        line=line,
-        text=text,
-        function=function,
-        first=last.iteration,
-        last=last.iteration,
-        iterations=1,
-        nodes=last.nodes,
-        saved=last.nbytes,
-        growing=True,
-        note=f"as it was when iteration {place.iteration} began",
-    )
-    return [leak]
+    name = place.label(root) if root is not None else ""
+    site = file, line, _text_of(file, line), function
+    note = f"as it was when iteration {place.iteration} began"
+    return [leaks_free.kept_whole(name, site, last.iteration, last.nodes, last.nbytes, growing=True, note=note)]
 
 
 # ── what they have in common ────────────────────────────────────────────────────────────────────────────────
