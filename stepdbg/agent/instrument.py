@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from torch.nn import Module
 from torch.optim import Optimizer, lr_scheduler
 
 from stepdbg.agent import wrap_importlib_bootstrap as wrap
+from stepdbg.agent.collected import alive, subclasses
 from stepdbg.agent.dynamo import step_over
 from stepdbg.agent.tracker import Tracker
 from stepdbg.protocol.records import Phase
@@ -99,10 +99,9 @@ class Instruments:
     def adopt(self) -> None:
         """Take up the optimizers that are there already, in a run that has begun. Goes through all objects once."""
         self._tracker.loop.came_late = True
-        for thing in gc.get_objects():
-            if issubclass(type(thing), Optimizer):
-                self._optimizer(thing)
-                self._scheduled(thing)
+        for optimizer in alive(subclasses(Optimizer)):
+            self._optimizer(optimizer)
+            self._scheduled(optimizer)
 
     def restore(self) -> None:
         """Put everything back as it was; wrappers that the script holds pass through from now on."""

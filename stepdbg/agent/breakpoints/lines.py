@@ -15,7 +15,6 @@ Where neither can be, a line is stopped at where a phase or module is called fro
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +23,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any, Protocol
 
 from stepdbg.agent import frames
+from stepdbg.agent.collected import alive
 from stepdbg.agent.dynamo import step_over
 
 EVERY_LINE = sys.version_info >= (3, 12)
@@ -70,9 +70,8 @@ def codes_of(file: str, stack: Iterable[FrameType], line: int = 0) -> list[CodeT
             for value in list(vars(module).values()):
                 _collect_from(value, file, found)
     if line and not any(line in lines_of(code) for code in found.values()):
-        for thing in gc.get_objects():
-            if type(thing) is FunctionType:
-                _collect(thing.__code__, file, found)
+        for function in alive({FunctionType}):
+            _collect(function.__code__, file, found)
     return list(found.values())
 
 

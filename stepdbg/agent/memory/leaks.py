@@ -8,18 +8,17 @@ no collection is started, and no weak reference has a callback.
 
 from __future__ import annotations
 
-import gc
 import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from stepdbg.agent.collected import alive, subclasses
 from stepdbg.agent.deep import nodes_behind
 from stepdbg.agent.graph.walk import is_leaf_class, variable_of
 from stepdbg.agent.memory.own import own_tensors
@@ -240,21 +239,7 @@ def _place(code: Any, instruction: int) -> tuple[str, int, str] | None:
 
 def live_tensors() -> list[Tensor]:
     """Every tensor that Python's garbage collector knows. 10–30 ms. Holds them: let go of it soon."""
-    kinds = tensor_kinds()
-    objects = gc.get_objects()
-    return list(compress(objects, map(kinds.__contains__, map(type, objects))))
-
-
-def tensor_kinds() -> set[type[Any]]:
-    """Tensor and all its subclasses. Instances are told by their class, past what a proxy says of itself."""
-    kinds: set[type[Any]] = {Tensor}
-    waiting: list[type[Any]] = [Tensor]
-    while waiting:
-        for kind in type.__subclasses__(waiting.pop()):
-            if kind not in kinds:
-                kinds.add(kind)
-                waiting.append(kind)
-    return kinds
+    return alive(subclasses(Tensor))
 
 
 def is_ours(kind: type[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import FrameType
@@ -12,8 +11,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from stepdbg.agent import frames
+from stepdbg.agent.collected import alive, subclasses
 from stepdbg.agent.deep import LookedAt, nodes_behind
-from stepdbg.agent.memory.leaks import Leaks, graph_bytes, tensor_kinds
+from stepdbg.agent.memory.leaks import Leaks, graph_bytes
 from stepdbg.agent.memory.leaks_source import find_retaining, root_in
 from stepdbg.agent.saved import tensor_storages
 from stepdbg.protocol.leaks import STEADY, Leak, LeakKind
@@ -39,12 +39,11 @@ def as_many(iterations: int, known: set[int]) -> list[Tensor]:
     for those whose storages are `known`. One pass over all objects. Holds them: let go of it soon.
     """
     counts = (iterations, iterations + 1)
-    tensors = tensor_kinds()
+    tensors = subclasses(Tensor)
     found: list[Tensor] = []
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if (kind is list or kind is dict or kind is deque or kind is set) and len(thing) in counts:
-            items = list(thing.values()) if kind is dict else list(thing)
+    for thing in alive({list, dict, deque, set}):
+        if len(thing) in counts:
+            items = list(thing.values()) if type(thing) is dict else list(thing)
             if all(type(item) in tensors and _plain(item, known) for item in items):
                 found += items
     return found

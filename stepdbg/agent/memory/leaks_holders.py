@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stepdbg.agent import frames
-from stepdbg.agent.memory.leaks import CONTAINERS, OutOfTimeError, is_ours, tensor_kinds
+from stepdbg.agent.collected import referrers, subclasses
+from stepdbg.agent.memory.leaks import CONTAINERS, OutOfTimeError, is_ours
 
 AT_ONCE, MOST = 16, 64
 EVERY = 4096
@@ -72,7 +73,7 @@ class Search:
         self._roots: list[Root] = []
         self._seen: set[int] = set()
         self._edges: list[tuple[int, Tensor]] = []
-        self._kinds = tensor_kinds()
+        self._kinds = subclasses(Tensor)
 
     def run(self, variables: Iterable[tuple[Root, Any]]) -> None:
         """Go through these, and what they lead to. Raises OutOfTimeError, with what was found until then at hand."""
@@ -262,10 +263,10 @@ def held_somewhere(tensors: list[Tensor], ours: tuple[Any, ...]) -> list[Tensor]
         part = sample[at : at + AT_ONCE]
         by_id = {id(tensor): tensor for tensor in part}
         mine |= {id(part), id(by_id)}
-        for referrer in gc.get_referrers(*part):
-            if id(referrer) in mine or is_ours(type(referrer)) or type(referrer) is types.FrameType:
+        for holder, kind, referents in referrers(part):
+            if holder in mine or is_ours(kind) or kind is types.FrameType:
                 continue
-            for one in gc.get_referents(referrer):
+            for one in referents:
                 if id(one) in by_id:
                     found[id(one)] = by_id[id(one)]
     return list(found.values())
