@@ -5,6 +5,7 @@
     on-detach = "end"               # or continue
     python = ".venv/bin/python"
     previous-values = 256           # MiB of what parameters were before a step; 0: none
+    names = "full"                  # net.0.weight always; short: only where two modules would clash
     history = false                 # keep no lines of the prompt from one session to the next
 
     [keys]
@@ -36,6 +37,7 @@ from stepdbg.protocol.records import Phase
 PHASES = tuple(phase.value for phase in Phase)
 STOPS = ("first", "never", *PHASES)
 ON_DETACH = ("end", "continue")
+NAMES = ("full", "short")
 MOST_PREVIOUS = 1 << 20
 """MiB of previous values that may be asked for."""
 
@@ -55,6 +57,7 @@ class Config:
     python: str | None = None
     previous_values: int | None = None
     """In MiB."""
+    names: str | None = None
     history: bool | None = None
     keys: dict[str, str] = field(default_factory=dict)
     """Command name → keys in Textual's names, separated by commas."""
@@ -97,6 +100,13 @@ def check_on_detach(name: str) -> str:
     """`name` if it is "end" or "continue". Raises UsageError."""
     if name not in ON_DETACH:
         raise UsageError(f"{name!r} is neither end nor continue")
+    return name
+
+
+def check_names(name: str) -> str:
+    """`name` if it is "full" or "short". Raises UsageError."""
+    if name not in NAMES:
+        raise UsageError(f"{name!r} is neither full nor short")
     return name
 
 
@@ -147,7 +157,7 @@ class _Reader:
             data = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise self._syntax(str(error)) from None
-        allowed = ("theme", "stop-at", "on-detach", "python", "previous-values", "history", "keys", "phases")
+        allowed = ("theme", "stop-at", "on-detach", "python", "previous-values", "names", "history", "keys", "phases")
         for name in data:
             if name not in allowed:
                 self._fail(
@@ -160,6 +170,7 @@ class _Reader:
             on_detach=self._string(data, "on-detach", check_on_detach),
             python=self._string(data, "python"),
             previous_values=self._previous(data),
+            names=self._string(data, "names", check_names),
             history=self._flag(data, "history"),
             keys=self._keys(self._table(data, "keys")),
             phases=self._phases(self._table(data, "phases")),

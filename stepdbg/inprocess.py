@@ -47,7 +47,7 @@ class ThreadSession(Session):
         super().__init__(SessionInfo(name, (), sys.executable, "this process", has_console=False))
         self._train = train
         self._settings = settings or m.Settings()
-        self.breakpoints = self._settings.breakpoints
+        self.breakpoints, self.full_names = self._settings.breakpoints, self._settings.full_names
         self.error: BaseException | None = None
         """What the function raised, if anything."""
         self._thread: threading.Thread | None = None
@@ -85,7 +85,12 @@ class ThreadSession(Session):
     async def restarted(self) -> Session:
         """A new session with the same function."""
         await self.close()
-        return ThreadSession(self._train, replace(self._settings, breakpoints=self.breakpoints), self.info.title)
+        return ThreadSession(self._train, self.settings_now, self.info.title)
+
+    @property
+    def settings_now(self) -> m.Settings:
+        """What a restart begins with."""
+        return replace(self._settings, breakpoints=self.breakpoints, full_names=self.full_names)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Exited comes last: after all that was said, and after the thread's own end.

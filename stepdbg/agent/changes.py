@@ -62,6 +62,25 @@ class Change:
     """One thing to be done. What can be wrong with it is found by `check`."""
 
     title: str
+    """What is changed, as the user reads it …"""
+    target: str
+    """… and in full."""
+
+    def told(
+        self,
+        stop: int,
+        iteration: int,
+        what: str,
+        before: str,
+        after: str,
+        changed: int | None,
+        numel: int | None = None,
+        *,
+        note: str,
+    ) -> Edit:
+        """The record of it."""
+        shown = self.title if self.title != self.target else ""
+        return Edit(stop, iteration, self.target, what, before, after, changed, numel, note, shown)
 
     def check(self, live: Callable[[], Live]) -> None:
         """Raise NotThereError where it cannot be done. `live` looks at the graphs, once, when it is called."""
@@ -78,16 +97,17 @@ class Write(Change):
     def __init__(self, named: naming.Named, amount: Amount, picks: Sequence[Pick], *, of_grad: bool = False) -> None:
         self._named, self._amount, self._of_grad = named, amount, of_grad
         self._index = tuple(p.at if p.at is not None else slice(p.start, p.stop, p.step) for p in picks)
-        self.title = f"{named.name}.grad" if of_grad else named.name
+        rest = ".grad" if of_grad else ""
         if picks:
-            self.title += f"[{', '.join(pick_text(p) for p in picks)}]"
+            rest += f"[{', '.join(pick_text(p) for p in picks)}]"
+        self.title, self.target = f"{named.shown}{rest}", f"{named.name}{rest}"
         self._note = ""
 
     @property
     def _tensor(self) -> Tensor:
         tensor = self._named.tensor.grad if self._of_grad else self._named.tensor
         if tensor is None:
-            raise NotThereError(f"{self._named.name} has no gradient: .grad is None")
+            raise NotThereError(f"{self._named.shown} has no gradient: .grad is None")
         return tensor
 
     def check(self, live: Callable[[], Live]) -> None:
@@ -168,7 +188,7 @@ class Write(Change):
         was, now = (_text(t) if single else _norm(t) for t in (before, chosen))
         what = "value" if single else "2-norm"
         changed = count_changed(before, chosen)
-        return Edit(stop, iteration, self.title, what, was, now, changed, chosen.numel(), self._note)
+        return self.told(stop, iteration, what, was, now, changed, chosen.numel(), note=self._note)
 
 
 class Flag(Change):
@@ -176,7 +196,7 @@ class Flag(Change):
 
     def __init__(self, named: naming.Named, on: bool) -> None:
         self._tensor, self._on = named.tensor, on
-        self.title = f"{named.name}.requires_grad"
+        self.title, self.target = f"{named.shown}.requires_grad", f"{named.name}.requires_grad"
 
     def check(self, live: Callable[[], Live]) -> None:  # noqa: ARG002
         """Only leaves can be switched, and only numbers with a derivative take gradients."""
@@ -200,7 +220,7 @@ class Flag(Change):
         if before and not self._on and tensor.grad is not None:
             note = "its .grad stays: an optimizer that holds it goes on stepping it until that is cleared"
         changed = 0 if before == self._on else None
-        return Edit(stop, iteration, self.title, "value", str(before), str(self._on), changed, None, note)
+        return self.told(stop, iteration, "value", str(before), str(self._on), changed, note=note)
 
 
 class Setting(Change):
@@ -208,7 +228,7 @@ class Setting(Change):
 
     def __init__(self, slot: settings.Slot, amount: Amount, picks: Sequence[Pick]) -> None:
         self._slot, self._amount, self._picks = slot, amount, picks
-        self.title = slot.title
+        self.title = self.target = slot.title
         self._made: Any = None
 
     def check(self, live: Callable[[], Live]) -> None:
@@ -245,7 +265,7 @@ class Setting(Change):
         if slot.key == "lr" and "initial_lr" in slot.group:
             note = "a scheduler has been made for this optimizer: when it steps it sets lr by its own rule"
         after = _text(slot.value)
-        return Edit(stop, iteration, self.title, "value", before, after, 0 if before == after else None, None, note)
+        return self.told(stop, iteration, "value", before, after, 0 if before == after else None, note=note)
 
 
 def unwritable(tensor: Tensor) -> str:

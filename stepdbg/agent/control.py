@@ -83,6 +83,7 @@ class Control:
         self._breakages = 0
         self.watch.thorough = self.going.mode is m.Action.NEXT
         tracker.before.limit = settings.previous_bytes // 2
+        tracker.prefixes.full = settings.full_names
         self.breakpoints.attach(self, settings)
         tracker.light = settings.stop_at == "never"
         tracker.free = tracker.light and not self._waits_for_something()

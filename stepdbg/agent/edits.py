@@ -88,8 +88,7 @@ def _parameters(names: naming.Names, target: str) -> list[naming.Named]:
         raise NotThereError(f"{target} is a module: {target}.* means all parameters in it")
     if not names.parameters and not names.optimizers:
         raise NotThereError("nothing can be named here: no module or optimizer is within the script's reach")
-    known = [name for p in names.parameters for name in (p.name, *p.aliases)]
-    near = pointing.nearest(target, [*known, *settings.known(names)])
+    near = pointing.nearest(target, [*pointing.known_names(names), *settings.known(names)])
     raise NotThereError(f"there is no parameter or setting {target}{near}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import frames
+from stepdbg.agent.prefixes import Prefixes, Shown
 
 MAX_CONTAINER = 64
 """Lists, tuples and dictionaries longer than this are not searched for modules."""
@@ -34,6 +35,12 @@ class Named:
     root: str
     """Name of the root module; empty for a tensor outside any module."""
     aliases: tuple[str, ...] = ()
+    how: Shown = field(default_factory=Shown, repr=False, compare=False)
+
+    @property
+    def shown(self) -> str:
+        """Its name for the user's eyes."""
+        return self.how(self.name)
 
 
 @dataclass
@@ -55,6 +62,8 @@ class Names:
     buffers: list[Tensor] = field(default_factory=list)
     named_buffers: list[Named] = field(default_factory=list)
     """The same, under their first names."""
+    shown: Shown = field(default_factory=Shown)
+    """How names of parameters are shown."""
     labels: dict[int, str] = field(default_factory=dict)
     """id of any object that a variable of the user's holds → that variable's name."""
 
@@ -74,10 +83,13 @@ class Names:
         return optimizer[0] if optimizer else self.labels.get(id(thing), "")
 
 
-def collect(stack: Iterable[FrameType], called: Iterable[Any], optimizers: Iterable[Any]) -> Names:
+def collect(
+    stack: Iterable[FrameType], called: Iterable[Any], optimizers: Iterable[Any], prefixes: Prefixes | None = None
+) -> Names:
     """Everything nameable from the user's frames (innermost first), `__main__`, and what is known to have run.
 
-    `called`: modules that were called as roots; `optimizers`: those that were built. Cost: a walk over the modules.
+    `called`: modules that were called as roots; `optimizers`: those that were built; `prefixes`: what the run knows of
+    names that clash. Cost: a walk over the modules.
     """
     names = Names()
     variables = list(_variables(stack))
@@ -103,7 +115,19 @@ def collect(stack: Iterable[FrameType], called: Iterable[Any], optimizers: Itera
     names.modules = _titled(_roots(found))
     _walk_modules(names)
     _own(names, tensors)
+    settle(names, prefixes or Prefixes())
     return names
+
+
+def settle(names: Names, prefixes: Prefixes) -> None:
+    """Find out how names are shown."""
+    loose = (p.name for p in names.parameters if not p.root)
+    names.shown.left_out = prefixes.left_out(dict(names.modules.values()), loose)
+
+
+def shown_if_other(named: Named) -> str:
+    """For a record's `shown`."""
+    return named.shown if named.shown != named.name else ""
 
 
 def _variables(stack: Iterable[FrameType]) -> Iterator[tuple[str, Any]]:
@@ -228,7 +252,7 @@ def _walk_modules(names: Names) -> None:
                 if isinstance(buffer, Tensor) and id(buffer) not in seen_buffers:
                     seen_buffers.add(id(buffer))
                     names.buffers.append(buffer)
-                    names.named_buffers.append(Named(f"{path}.{key}", buffer, root_name))
+                    names.named_buffers.append(Named(f"{path}.{key}", buffer, root_name, (), names.shown))
             if id(module) in visited:
                 continue  # reached a second time under another path: its parameters got that alias, enough
             visited.add(id(module))
@@ -240,10 +264,10 @@ def _name_parameter(names: Names, by_id: dict[int, int], name: str, tensor: Tens
     index = by_id.get(id(tensor))
     if index is None:
         by_id[id(tensor)] = len(names.parameters)
-        names.parameters.append(Named(name, tensor, root))
+        names.parameters.append(Named(name, tensor, root, (), names.shown))
     elif name != names.parameters[index].name:
         known = names.parameters[index]
-        names.parameters[index] = Named(known.name, known.tensor, known.root, (*known.aliases, name))
+        names.parameters[index] = replace(known, aliases=(*known.aliases, name))
 
 
 def _own(names: Names, tensors: dict[int, tuple[str, Tensor]]) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "buffers",
     "finder",
     "is_glob",
+    "known_names",
     "module",
     "module_path",
     "module_target",
@@ -54,7 +55,7 @@ def parameters(names: naming.Names, target: str) -> list[naming.Named]:
     if not found:
         found = [p for p in names.parameters if any(matches(name) for name in _short(p))]
     if len(found) > 1 and not is_glob(target):
-        raise _ambiguous(target, [p.name for p in found])
+        raise _ambiguous(target, [p.shown for p in found])
     return found
 
 
@@ -80,6 +81,12 @@ def parameter_target(names: naming.Names, target: str) -> str:
     return _in_full(target, [(name, p.root) for p in names.parameters for name in (p.name, *p.aliases)])
 
 
+def known_names(names: naming.Names) -> list[str]:
+    """All that a parameter may be called, for `nearest`: as they are shown, and in full."""
+    every = [name for p in names.parameters for name in (p.name, *p.aliases)]
+    return list(dict.fromkeys((*map(names.shown, every), *every)))
+
+
 def buffers(names: naming.Names, target: str) -> list[naming.Named]:
     """The buffer that `target` names, such as a BatchNorm's running_mean; none where there is no such one."""
     path, _, key = plain(target).rpartition(".")
@@ -88,7 +95,7 @@ def buffers(names: naming.Names, target: str) -> list[naming.Named]:
     if holder is None or not isinstance(buffer, Tensor):
         return []
     whole = names.paths.get(id(holder), (path, ""))[0]
-    return [naming.Named(f"{whole}.{key}", buffer, root_of(names, whole))]
+    return [naming.Named(f"{whole}.{key}", buffer, root_of(names, whole), (), names.shown)]
 
 
 # ── modules ─────────────────────────────────────────────────────────────────────────────────────────────────

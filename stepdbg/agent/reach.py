@@ -161,9 +161,9 @@ class Reaches:
         """By id, what to say of parameters put into a module after the optimizer was built, and of those before."""
         found = {}
         for old, new, title in _replacements(self._names, self._tree, set(self._record.leaves)):
-            name = self._by_id[old].name
+            name = self._by_id[old].shown
             found[new] = f"likely made after {title} was built: that still holds {name} in its place"
-            found[old] = f"likely replaced after {title} was built: {self._by_id[new].name} is in its place"
+            found[old] = f"likely replaced after {title} was built: {self._by_id[new].shown} is in its place"
         return found
 
 

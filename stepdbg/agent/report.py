@@ -48,10 +48,8 @@ from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.inside import FindTarget, GetHeld, Target
 from stepdbg.protocol.leaks import GetLeaks, LeakReport
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
-from stepdbg.protocol.records import (
-    Phase,
-    PhaseRun,
-)
+from stepdbg.protocol.records import Phase, PhaseRun
+from stepdbg.protocol.shown import NamesShown, SetNames
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.whatif import Estimate, GetWhatIf, WhatIfKind
@@ -81,7 +79,10 @@ class _Named:
         if self._names is None:
             called = [s.what() for _, s in self._tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
             self._names = naming.collect(
-                [frame for frame, _ in self._stack], [c for c in called if c is not None], self._optimizers
+                [frame for frame, _ in self._stack],
+                [c for c in called if c is not None],
+                self._optimizers,
+                self._tracker.prefixes,
             )
         return self._names
 
@@ -324,6 +325,15 @@ class Report:
         self.parameters.forget()
         self.diffs.forget()
 
+    def name(self, query: SetNames) -> NamesShown:
+        """Show names as the user wants them; what was told of them is told anew."""
+        prefixes = self._tracker.prefixes
+        if query.full is not None:
+            prefixes.full = query.full
+            naming.settle(self.names, prefixes)
+            self.diffs.forget()
+        return NamesShown(prefixes.full, tuple(sorted(self.names.shown.left_out)))
+
     def breakpoints(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints) -> Book:
         """All breakpoints, once that was done."""
         control = self._tracker.control
@@ -381,5 +391,6 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     Evaluate: lambda r, query, _: r.evaluate(query),
     GetCompletions: lambda r, query, _: r.words.completions(query),
     GetVariables: lambda r, query, _: r.words.variables(query),
+    SetNames: lambda r, query, _: r.name(query),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

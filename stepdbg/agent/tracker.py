@@ -25,6 +25,7 @@ from stepdbg.agent.memory.leaks import Leaks
 from stepdbg.agent.memory.notes import MemoryNotes
 from stepdbg.agent.optim.before import Before
 from stepdbg.agent.parameters.passes import Passes
+from stepdbg.agent.prefixes import Prefixes
 from stepdbg.agent.trends import TrendNotes
 from stepdbg.agent.watching import Watched
 from stepdbg.protocol.records import Phase
@@ -76,6 +77,8 @@ class Tracker(FreeRun):
         self.inside = Inside(self)
         self.leaks = Leaks()
         self.cancelling = Cancelling()
+        self.prefixes = Prefixes()
+        """Of names that are shown."""
         self.sequence_number: Callable[[], int] = int
         self.grad_enabled: Callable[[], bool] = lambda: True
         self.recording: Callable[[], Any] = lambda: None

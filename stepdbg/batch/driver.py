@@ -13,7 +13,7 @@ from typing import Any
 from stepdbg.batch.host import BatchHost
 from stepdbg.batch.output import WIDTH
 from stepdbg.batch.output import Output as Writer
-from stepdbg.batch.parts import Breakpoints, Inside, Leaks, MemoryView
+from stepdbg.batch.parts import Breakpoints, Inside, Leaks, MemoryView, Parameters
 from stepdbg.batch.session import BatchSession
 from stepdbg.client import store
 from stepdbg.client.session import ConnectionLost, Exited, Output
@@ -67,6 +67,7 @@ class _Batch:
         """The question under way."""
         self._host: Any = BatchHost(self)
         self._host.breakpoints = self._breakpoints = Breakpoints(self)
+        self._host.parameters = Parameters(self)
         self._host.inside, self._host.leaks, self._host.memory = Inside(self), Leaks(self), MemoryView(self)
 
     async def run(self) -> int:

@@ -330,7 +330,8 @@ class BatchHost:
         self.inside: Part | None = None
         self.leaks: Part | None = None
         self.memory: Part | None = None
-        """These four are put in by the driver (`batch.parts`)."""
+        self.parameters: Part | None = None
+        """These five are put in by the driver (`batch.parts`)."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

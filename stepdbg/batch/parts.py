@@ -10,6 +10,7 @@ from stepdbg.commands.info import Told
 from stepdbg.errors import UsageError
 from stepdbg.plain import breakpoints as plain_breakpoints
 from stepdbg.plain import leaks as plain_leaks
+from stepdbg.plain import parameters as plain_parameters
 from stepdbg.plain import whatif as plain_whatif
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import (
@@ -22,6 +23,7 @@ from stepdbg.protocol.breakpoints import (
 from stepdbg.protocol.inside import FindTarget
 from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.shown import SetNames
 from stepdbg.protocol.whatif import GetWhatIf
 
 
@@ -80,6 +82,25 @@ class Inside(Part):
 
     def next_held(self) -> None:
         only_on_screen("going through what is held (show @input[0] names one)")
+
+
+class Parameters(Part):
+    """As `ParameterHost`."""
+
+    def show_names(self, full: bool | None) -> None:
+        self.tell(SetNames(0, full), lambda told: [plain_parameters.names(told)])
+
+    def show_columns(self, titles: tuple[str, ...] | None) -> None:
+        del titles
+        only_on_screen("columns")
+
+    def sort(self, quantity: str, falling: bool) -> None:
+        del quantity, falling
+        only_on_screen("sort")
+
+    def show_tree(self, on: bool | None) -> None:
+        del on
+        only_on_screen("tree")
 
 
 class Leaks(Part):

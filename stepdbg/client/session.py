@@ -99,6 +99,8 @@ class Session(ABC):
         """The present stop; None while running."""
         self.breakpoints: tuple[Spec, ...] = ()
         """What is armed, as last told: a restart begins with it."""
+        self.full_names = False
+        """As `SetNames.full`, as last told: the same."""
 
     # ── for subclasses ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,9 +20,12 @@ def hit(rows: Iterable[Breakpoint], why: str) -> list[Breakpoint]:
 def watches(rows: Iterable[Breakpoint], what: str) -> list[Breakpoint]:
     """The watch of that number or text; "all": every one. Raises UsageError where nothing is watched so."""
     known = [row for row in rows if row.spec.kind in WATCHES]
-    texts = {row.number: title(row.spec).removeprefix("watch ") for row in known}
+    texts = {row.number: title(row.as_shown).removeprefix("watch ") for row in known}
+    in_full = {row.number: title(row.spec).removeprefix("watch ") for row in known}
     # A text may be a number: then the watch of that text is meant, the last one made.
-    named = [row for row in known if texts[row.number] == what] or [row for row in known if str(row.number) == what]
+    named = [row for row in known if what in (texts[row.number], in_full[row.number])] or [
+        row for row in known if str(row.number) == what
+    ]
     chosen = known if what == "all" else named[-1:]
     if not chosen:
         raise UsageError(f"unwatch: {what} is not watched: {', '.join(texts.values()) or 'nothing'} is")

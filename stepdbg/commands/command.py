@@ -42,6 +42,9 @@ class ParameterHost(Protocol):
     def sort(self, quantity: str, falling: bool) -> None:
         """Sort by the quantity of that name, the largest first if `falling`; empty: as in the model."""
 
+    def show_names(self, full: bool | None) -> None:
+        """Show names with their root module always or not; None: say how it is."""
+
     def show_tree(self, on: bool | None) -> None:
         """Group by module, or not; None: the other of the two."""
 

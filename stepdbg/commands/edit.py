@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_live
 from stepdbg.commands.command import Argument, Command
+from stepdbg.commands.suggesting import parameter_names, parameter_rows
 from stepdbg.errors import UsageError
 from stepdbg.protocol.edits import Amount, How, Pick, SetRequiresGrad, SetValue
 from stepdbg.protocol.records import StopReason
@@ -151,22 +152,14 @@ def suggest(text: str, view: View) -> Iterable[str]:
     target, blank, _ = text.partition(" ")
     if target == "requires_grad" and blank:
         begun = text.removeprefix("requires_grad").lstrip()
-        return [f"requires_grad {name}" for name in _names(view) if name.startswith(begun)]
+        return [f"requires_grad {name}" for name in parameter_names(view) if name.startswith(begun)]
     if blank:
         return []
-    return [name for name in ("requires_grad", *_settings(view), *_names(view)) if name.startswith(target)]
-
-
-def _names(view: View) -> list[str]:
-    recorded = view.looking_at
-    listing = recorded.parameters if recorded is not None else None
-    return [row.name for _, row in sorted(listing.rows.items())] if listing is not None else []
+    return [name for name in ("requires_grad", *_settings(view), *parameter_names(view)) if name.startswith(target)]
 
 
 def _settings(view: View) -> list[str]:
-    recorded = view.looking_at
-    listing = recorded.parameters if recorded is not None else None
-    owners = dict.fromkeys(row.owner for row in listing.rows.values() if row.owner) if listing is not None else {}
+    owners = dict.fromkeys(row.owner for row in parameter_rows(view) if row.owner)
     return ["lr", "weight_decay", "momentum", "betas", *(f"{owner}.lr" for owner in owners)]
 
 

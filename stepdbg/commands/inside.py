@@ -8,6 +8,7 @@ from functools import partial
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_next
 from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.commands.suggesting import parameter_names
 from stepdbg.protocol.messages import Action
 from stepdbg.protocol.records import Phase
 
@@ -22,8 +23,7 @@ def suggest(text: str, view: View) -> Iterable[str]:
     names = [phase.value for phase in Phase]
     if recorded is not None and recorded.graph is not None:
         names += [row.name for _, row in sorted(recorded.graph.rows.items()) if row.kind in ("module", "op")]
-    if recorded is not None and recorded.parameters is not None:
-        names += [row.name for _, row in sorted(recorded.parameters.rows.items())]
+    names += parameter_names(view)
     return [name for name in dict.fromkeys(names) if name.startswith(text)]
 
 

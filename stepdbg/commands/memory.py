@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_live
 from stepdbg.commands.command import Argument, Command
+from stepdbg.commands.suggesting import modules_of_parameters
 from stepdbg.errors import UsageError
 from stepdbg.protocol.whatif import OPTIMIZERS, GetWhatIf, WhatIfKind
 
@@ -79,10 +80,7 @@ def suggest(text: str, view: View) -> Iterable[str]:
 
 
 def _modules(view: View) -> list[str]:
-    recorded = view.looking_at
-    listing = recorded.parameters if recorded is not None else None
-    names = [row.name for _, row in sorted(listing.rows.items())] if listing is not None else []
-    return list(dict.fromkeys(name.rpartition(".")[0] for name in names if name.count(".") > 1))
+    return [path for path in modules_of_parameters(view) if "." in path]
 
 
 MEMORY = (

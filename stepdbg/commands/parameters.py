@@ -125,6 +125,14 @@ PARAMETERS = (
         available=needs_live,
     ),
     Command(
+        "names",
+        "Parameters",
+        "Show names as net.0.weight always (full), or only where two modules would clash (short); no word: tell.",
+        lambda host, argument: host.parameters.show_names({"full": True, "short": False}.get(argument)),
+        argument=Argument("how", "full or short", ("full", "short"), required=False),
+        available=needs_live,
+    ),
+    Command(
         "tree",
         "Parameters",
         "Group parameters by module with totals, on or off; no word: the other of the two.",

@@ -99,7 +99,7 @@ class Drawing(Writer):
 
 def label(row: GraphRow) -> list[str]:
     """The lines of a node: name, what it is, what it put out and keeps, what is special."""
-    name = f"↑ {row.name}" if row.kind == "reference" else row.name
+    name = f"↑ {row.title}" if row.kind == "reference" else row.title
     marks = ", ".join(mark for mark in row.marks if mark not in ("reached", row.kind))
     return [line for line in (name, row.detail, _output(row), marks) if line]
 

@@ -92,7 +92,7 @@ class ProcessSession(Session):
     def __init__(self, launch: Launch, *, columns: int = 80, rows: int = 24, append: bool = False) -> None:
         super().__init__(SessionInfo(launch.title, launch.command, launch.interpreter.path, launch.interpreter.reason))
         self.launch = launch
-        self.breakpoints = launch.settings.breakpoints
+        self.breakpoints, self.full_names = launch.settings.breakpoints, launch.settings.full_names
         self.successor: ProcessSession | None = None
         """The session that `restarted` made of this one."""
         self.log: Path | None = None
@@ -358,7 +358,7 @@ class ProcessSession(Session):
         """Close this run; a new, unstarted session for the same command, which picks up edited source."""
         await self.close()
         columns, rows = self._size
-        settings = replace(self.launch.settings, breakpoints=self.breakpoints)
+        settings = replace(self.launch.settings, breakpoints=self.breakpoints, full_names=self.full_names)
         self.successor = ProcessSession(
             replace(self.launch, settings=settings), columns=columns, rows=rows, append=True
         )

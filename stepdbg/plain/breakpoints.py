@@ -9,7 +9,7 @@ def lines(book: Book, width: int = 100) -> list[str]:
     """A line each, under a header; below it what there is to say of one."""
     if not book.rows:
         return ["no breakpoints and no watches"]
-    what = max(5, min(max(len(title(row.spec)) for row in book.rows), max(width - 40, 20)))
+    what = max(5, min(max(len(title(row.as_shown)) for row in book.rows), max(width - 40, 20)))
     made = [f"{'num':>3}  {'on':<3} {'hits':>6}  {'where':<{what}}  condition".rstrip()]
     for row in book.rows:
         made.append(_line(row, what))
@@ -22,7 +22,7 @@ def _line(row: Breakpoint, what: int) -> str:
     hits = "" if spec.kind is Kind.EXPRESSION else f"{row.hits:,}"
     on = "yes" if spec.enabled else "no"
     tail = row.value if spec.kind is Kind.EXPRESSION else spec.condition and f"if {spec.condition}"
-    return f"{row.number:>3}  {on:<3} {hits:>6}  {title(spec):<{what}}  {tail}".rstrip()
+    return f"{row.number:>3}  {on:<3} {hits:>6}  {title(row.as_shown):<{what}}  {tail}".rstrip()
 
 
 def _more(row: Breakpoint) -> list[str]:

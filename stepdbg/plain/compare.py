@@ -18,7 +18,7 @@ def lines(page: DiffPage, width: int = 100) -> list[str]:
     ]
     rows = [
         (
-            row.name,
+            row.title,
             row.state,
             text.shape(row.shape or row.other_shape),
             text.number(row.norm),
@@ -43,7 +43,7 @@ def edits(every: Sequence[Edit], cut_short: str = "") -> list[str]:
     for edit in every:
         what = "" if edit.what == "value" else f"{edit.what} "
         count = f" ({edit.changed:,} of {edit.numel:,} elements)" if edit.changed is not None and edit.numel else ""
-        made.append(f"{edit.target}: {what}{edit.before} → {edit.after}{count}")
+        made.append(f"{edit.title}: {what}{edit.before} → {edit.after}{count}")
         if edit.note:
             made.append(f"  {edit.note}")
     made = made or ["nothing has been set by hand"]

@@ -13,7 +13,7 @@ def lines(page: GraphPage, width: int = 100) -> list[str]:
         return [page.note or "there is no graph yet"]
     rows = [
         (
-            "  " * row.depth + row.name,
+            "  " * row.depth + row.title,
             row.detail,
             text.shape(row.shape) if row.shape is not None else "",
             f"{row.nodes:,}" if row.nodes else "",
@@ -52,7 +52,7 @@ def watching(record: Watching) -> list[str]:
 def chain(page: ChainPage, width: int = 100) -> list[str]:
     """The nodes from the root to the parameter, with the gradient in and out of each where it was watched."""
     if not page.steps:
-        return [page.note or f"there is no path to {page.name}"]
+        return [page.note or f"there is no path to {page.title}"]
     rows = [
         (
             step.op,
@@ -63,6 +63,6 @@ def chain(page: ChainPage, width: int = 100) -> list[str]:
         )
         for step in page.steps
     ]
-    made = [f"from {page.root} to {page.name}: {page.paths} ways, the {page.way.value} has {page.total:,} nodes"]
+    made = [f"from {page.root} to {page.title}: {page.paths} ways, the {page.way.value} has {page.total:,} nodes"]
     made += text.table(("node", "module", "shape", "|g| in", "|g| out"), rows, right=(3, 4), width=width)
     return [*made, page.why_no_flows] if page.why_no_flows else made

@@ -8,17 +8,17 @@ from stepdbg.protocol.records import StopRecord
 
 def place(at: Place) -> str:
     """Like "before net.2 Linear", "after AddmmBackward0 of net.2", "before add.Tensor of net"."""
-    name = at.name
+    name = at.title
     if at.grain is Grain.MODULE:
         name = f"{at.name} {at.kind}" if at.kind != at.name else at.name
     elif at.grain is Grain.NODE:
-        of = at.parameter or at.kind
+        of = at.of or at.kind
         name = f"{at.name} of {of}" if of else at.name
     elif at.grain is Grain.OP:
         name = at.name.removeprefix("aten.").removesuffix(".default")
         name = f"{name} of {at.kind}" if at.kind else name
     elif at.grain is Grain.PARAMETER and at.kind:
-        name = f"{at.name} of {at.kind}"
+        name = f"{at.title} of {at.kind}"
     return f"{at.when} {name}"
 
 

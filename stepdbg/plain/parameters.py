@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stepdbg.plain import text
 from stepdbg.protocol.records import ParameterPage, ParameterRow
+from stepdbg.protocol.shown import NamesShown
 
 
 def lines(page: ParameterPage, width: int = 100) -> list[str]:
@@ -14,7 +15,7 @@ def lines(page: ParameterPage, width: int = 100) -> list[str]:
         return ["no parameter matches" if page.everything else "no parameter is known at this stop"]
     rows = [
         (
-            "  " * row.depth + row.name,
+            "  " * row.depth + row.title,
             text.shape(row.shape),
             "" if row.dtype == "float32" else row.dtype,
             text.number(row.value_norm),
@@ -36,3 +37,12 @@ def _gradient(row: ParameterRow) -> str:
         return "none"
     bad = f" ({row.grad_nonfinite:,} not finite)" if row.grad_nonfinite else ""
     return f"{text.number(row.grad_norm) or row.grad}{bad}" + (f" {row.grad_label}" if row.grad_label else "")
+
+
+def names(record: NamesShown) -> str:
+    """How names are shown, in one line."""
+    if record.full:
+        return "names are shown in full, as net.0.weight"
+    if not record.left_out:
+        return "names are shown in full: without the root module they would clash"
+    return f"names are shown as in named_parameters(), without {' and '.join(record.left_out)}"

@@ -9,7 +9,7 @@ from stepdbg.protocol.trends import Trends
 
 def lines(record: Explanation, width: int = 100) -> list[str]:
     """The formula line by line, with this run's numbers."""
-    name = f"{record.name}[{', '.join(map(str, record.index))}]"
+    name = f"{record.title}[{', '.join(map(str, record.index))}]"
     if not record.lines:
         return [f"{name}: {record.note or 'there is nothing to explain'}"]
     about = "will do to" if record.tells == WILL else "did to"

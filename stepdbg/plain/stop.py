@@ -46,7 +46,7 @@ def where(stop: StopRecord) -> str:
         return "the script has run to its end"
     place = ""
     if stop.at is not None:
-        place = f"{stop.at.when} {stop.at.name}" + (f" ({stop.at.kind})" if stop.at.kind else "")
+        place = f"{stop.at.when} {stop.at.title}" + (f" ({stop.at.kind})" if stop.at.kind else "")
     elif stop.next is not None:
         place = f"before {run(stop.next)}"
     inside = f" in {run(stop.inside[-1])}" if stop.inside else ""

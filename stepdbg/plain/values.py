@@ -18,7 +18,7 @@ def lines(record: ValuesRecord, width: int = 100) -> list[str]:
         made.append("grad: none")
     if record.note:
         made.append(record.note)
-    return made or [f"{record.name}: nothing to show"]
+    return made or [f"{record.title}: nothing to show"]
 
 
 def _side(name: str, view: TensorView, width: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -70,6 +70,13 @@ class Breakpoint:
     """Of an EXPRESSION: what it gives at this stop; empty where it has not been evaluated."""
     number_value: float | None = None
     """The same as a number, where it is one."""
+    shown: str = ""
+    """The target as the user reads it, as `ParameterRow.shown`; empty: as `spec.target`."""
+
+    @property
+    def as_shown(self) -> Spec:
+        """The Spec with that target, for `title` and `described`."""
+        return replace(self.spec, target=self.shown or self.spec.target)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from stepdbg.protocol.graph import Flow
+from stepdbg.protocol.shown import Titled
 
 
 class Way(str, Enum):
@@ -44,7 +45,7 @@ class ChainStep:
 
 
 @dataclass(frozen=True)
-class ChainPage:
+class ChainPage(Titled):
     """A page of the path, the root first."""
 
     stop: int
@@ -83,3 +84,5 @@ class ChainPage:
     """2-norm of `.grad` at this stop; None: there is none, or it cannot be read."""
     grad_label: str = ""
     """What `.grad` is now: "", "none", "scaled", "unscaled", "clipped"."""
+    shown: str = ""
+    """As `ParameterRow.shown`."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from stepdbg.protocol.shown import Titled
+
 
 class SideKind(str, Enum):
     """Where the tensors of one side come from."""
@@ -45,7 +47,7 @@ class DiffOrder(str, Enum):
 
 
 @dataclass(frozen=True)
-class DiffRow:
+class DiffRow(Titled):
     """One pair of tensors, or one that has no partner.
 
     Norms are 2-norms, accumulated in float64, over the finite elements of each side; `delta`, `most` and `at` are over
@@ -79,6 +81,10 @@ class DiffRow:
     nonfinite: int = 0
     """Elements that are NaN or infinite on one side at least."""
     note: str = ""
+    shown: str = ""
+    """As `ParameterRow.shown`."""
+    other_shown: str = ""
+    """The same of `other_name`."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,13 @@ class Edit:
     """Elements that were written."""
     note: str = ""
     """One line that the user should know about it."""
+    shown: str = ""
+    """The target as the user reads it, as `ParameterRow.shown`."""
+
+    @property
+    def title(self) -> str:
+        """The target as the user reads it."""
+        return self.shown or self.target
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from stepdbg.protocol.shown import Titled
+
 MARKS = {
     "reached": "the loss reaches it",
     "unreached": "the loss does not reach it",
@@ -89,7 +91,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class GraphRow:
+class GraphRow(Titled):
     """One line of the graph tree.
 
     `kind`: "loss" (the root, or one of several), "module" (one call of a module; below it is what ran inside), "op"
@@ -142,6 +144,8 @@ class GraphRow:
     """Names of the parameters that its own nodes lead to directly, at most 50."""
     unfolds: bool = False
     """Whether there are rows under it that level 2 would show."""
+    shown: str = ""
+    """As `ParameterRow.shown`."""
 
 
 @dataclass(frozen=True)

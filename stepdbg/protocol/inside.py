@@ -43,6 +43,18 @@ class Place:
     """A short remark, as PhaseRun has: "held: still its old value"."""
     after_the_fact: bool = False
     """Whether nothing was held before it: what was there before is told from a copy."""
+    shown: str = ""
+    """`parameter` as the user reads it, as `ParameterRow.shown`."""
+
+    @property
+    def title(self) -> str:
+        """The name as the user reads it."""
+        return self.shown if self.shown and self.grain is Grain.PARAMETER else self.name
+
+    @property
+    def of(self) -> str:
+        """The parameter that a node is of, as the user reads it; empty: of none."""
+        return self.shown or self.parameter
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+from stepdbg.protocol.shown import Titled
+
 
 class Category(str, Enum):
     """What memory is held for. Each storage is counted once: in the first of these, in this order, that holds it."""
@@ -223,7 +225,7 @@ MOST_LARGEST = 50
 
 
 @dataclass(frozen=True)
-class GradientRow:
+class GradientRow(Titled):
     """One parameter's gradient."""
 
     name: str
@@ -237,6 +239,8 @@ class GradientRow:
     """How it was cleared last: "none", "zeros"; empty: not seen."""
     passes_of_loop: bool = False
     """Whether `passes` is the loop's count of backwards, since those of this gradient were not seen one by one."""
+    shown: str = ""
+    """As `ParameterRow.shown`."""
 
 
 @dataclass(frozen=True)

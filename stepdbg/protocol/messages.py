@@ -21,6 +21,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.shown import SetNames
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
@@ -365,7 +366,7 @@ Query = (
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
     | Evaluate | GetCompletions | GetVariables
     | GetOtherMemory | GetGradients
-    | GetLeaks | GetWhatIf
+    | GetLeaks | GetWhatIf | SetNames
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
 ToAgent = Resume | Pause | Detach | Cancel | Query
@@ -394,3 +395,5 @@ class Settings:
     """Whether expressions of the user's may be evaluated in the script (`--no-eval`: not)."""
     breakpoints: tuple[Spec, ...] = ()
     """Those that are armed from the start."""
+    full_names: bool = False
+    """As `SetNames.full`."""

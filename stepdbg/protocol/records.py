@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from stepdbg.protocol.inside import Place
+from stepdbg.protocol.shown import Titled
 
 
 class Phase(str, Enum):
@@ -193,14 +194,15 @@ class TensorStats:
 
 
 @dataclass(frozen=True)
-class ParameterRow:
+class ParameterRow(Titled):
     """One row of the parameter pane: a parameter (or one set of tied ones), or what `kind` says.
 
     What was not among the quantities asked for is None.
     """
 
     name: str
-    """`net.0.weight`: as in `named_parameters()`, after the root module's name. Unique in the session's stop."""
+    """`net.0.weight`: as in `named_parameters()`, after the root module's name: what identifies it. Unique in the
+    session's stop."""
     aliases: tuple[str, ...]
     shape: tuple[int, ...] | None
     """None: a lazy parameter that has no shape yet."""
@@ -267,6 +269,11 @@ class ParameterRow:
     """Whether level 2 shows more than level 1: the module has buffers."""
     above: int | None = None
     """Position of the row that it hangs from."""
+    shown: str = ""
+    """The name as the user reads it, without its root module where no other has such a one (`0.weight`, as in
+    `named_parameters()`); empty: as `name`."""
+    shown_aliases: tuple[str, ...] = ()
+    """The same of its aliases; empty: as these."""
 
     @property
     def key(self) -> str:
@@ -320,7 +327,7 @@ class TensorView:
 
 
 @dataclass(frozen=True)
-class ValuesRecord:
+class ValuesRecord(Titled):
     """One tensor: a parameter, what an expression gives, or the output of a marked module; and what belongs to it."""
 
     stop: int
@@ -342,6 +349,8 @@ class ValuesRecord:
     """Value minus previous value, in the value's dtype (float32 for narrower ones, int64 for whole numbers)."""
     previous_note: str = ""
     """Why there is no previous value, else since when: "before the step of iteration 2"."""
+    shown: str = ""
+    """As `ParameterRow.shown`."""
 
 
 SIDES = ("value", "grad", "previous", "difference")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepdbg.protocol.shown import Titled
+
 DID, WILL = "did", "will"
 """What an `Explanation` tells: what the last step has done, or what the one about to run is going to do."""
 
@@ -37,7 +39,7 @@ class StepLine:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Titled):
     """The update of one element of a parameter. Where it cannot be explained, `note` says why."""
 
     stop: int
@@ -90,3 +92,5 @@ class Explanation:
     """Whether the other of DID and WILL can be asked for at this stop as well."""
     note: str = ""
     """One sentence on what limits the answer, or why there is none."""
+    shown: str = ""
+    """As `ParameterRow.shown`."""

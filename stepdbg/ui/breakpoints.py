@@ -88,8 +88,12 @@ class BreakpointCommands:
 
     def stopped(self, stop: StopRecord) -> None:
         """The script is held anew: hits have been counted, and expressions give other values."""
+        self.look_again(stop.why)
+
+    def look_again(self, hit: str = "") -> None:
+        """Have them told anew, where there are any. `hit`: why the script is held."""
         if self.rows or self._app._session.breakpoints:
-            self._app.run_worker(self._do(GetBreakpoints(0), hit=stop.why), group="breakpoints")
+            self._app.run_worker(self._do(GetBreakpoints(0), hit=hit), group="breakpoints")
 
     def tell_state(self) -> None:
         """The view is another: the list shows it, where it is open."""

@@ -30,10 +30,10 @@ def extent(edit: Edit) -> str:
 def told(edit: Edit) -> str:
     """One edit in a line: "net.0.bias: 2-norm 0.5023 → 0 (6 of 6 elements)"."""
     elements = extent(edit)
-    return f"{edit.target}: {change(edit)}" + (f" ({elements} elements)" if elements else "")
+    return f"{edit.title}: {change(edit)}" + (f" ({elements} elements)" if elements else "")
 
 
 def summary(edits: Sequence[Edit]) -> str:
     """The newest ones in a line, after how many there are."""
-    newest = " · ".join(f"{edit.target} {change(edit)}".rstrip() for edit in edits[-FEW:])
+    newest = " · ".join(f"{edit.title} {change(edit)}".rstrip() for edit in edits[-FEW:])
     return newest if len(edits) <= FEW else f"{len(edits):,} edits, the last ones {newest}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
@@ -11,7 +11,6 @@ from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.messages import GetParameters, GetValues
 from stepdbg.ui.edited import summary, told
 from stepdbg.ui.graphs import GONE
-from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.screens.edits import EditsScreen
 
@@ -56,17 +55,11 @@ class EditCommands:
             for line in outcome(edited):
                 self._say(line, wrong=line == edited.cut_short)
 
-    def read_again(self) -> None:
-        """Ask anew for the numbers that are on screen."""
-        view = self._app.view
-        if view is None or not view.live:
-            return
+    def read_again(self, kinds: tuple[type[Any], ...] = READ_AGAIN) -> None:
+        """Have the panes that ask one of these ask anew: at once, or when they come on screen."""
         for pane in self._app.main.query(RecordedPane):
-            if pane.QUERY in READ_AGAIN:
-                pane.outdate()  # one that is hidden asks when it comes on screen
-            for query in pane.wishes(view.history[-1].stop):
-                if isinstance(query, READ_AGAIN):
-                    self._app.post_message(Wanted(query, again=True))
+            if pane.QUERY in kinds:
+                pane.outdate()
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
         self._app.notify(text, severity="warning" if wrong else "information", markup=False)

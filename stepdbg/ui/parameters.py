@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stepdbg.commands.exporting import Ask
+from stepdbg.errors import RequestError, SessionClosedError
+from stepdbg.plain.parameters import names as plain_names
+from stepdbg.protocol.messages import GetGraph, GetParameters, GetValues
+from stepdbg.protocol.shown import NamesShown, SetNames
+from stepdbg.ui.graphs import GONE
 from stepdbg.ui.panes.parameters import ParametersPane
 
 if TYPE_CHECKING:
     from stepdbg.ui.app import StepdbgApp
 
+NAMED = (GetParameters, GetValues, GetGraph)
+"""What panes have asked that has names of parameters in its answer."""
+
 
 class ParameterCommands:
     """The app's part for the parameter pane (`commands.command.ParameterHost`)."""
 
-    def __init__(self, app: StepdbgApp) -> None:
+    def __init__(self, app: StepdbgApp, ask: Ask) -> None:
         self._app = app
+        self._ask = ask
+        """Asks the session that there is."""
 
     @property
     def _pane(self) -> ParametersPane:
@@ -37,6 +48,25 @@ class ParameterCommands:
         """By module or not."""
         self._pane.show_tree(on)
         self._bring()
+
+    def show_names(self, full: bool | None) -> None:
+        """With their root module always, or only where they would clash; then tell which it is."""
+        self._app.run_worker(self._names(full), group="names")
+
+    async def _names(self, full: bool | None) -> None:
+        session = self._app._session
+        try:
+            told: NamesShown = await self._ask(SetNames(0, full))
+        except RequestError as error:
+            self._app.notify(f"names: {error}", severity="warning", markup=False)
+        except SessionClosedError:
+            self._app.notify(f"names: {GONE}", severity="warning", markup=False)
+        else:
+            session.full_names = told.full
+            if full is not None:
+                self._app.edits.read_again(NAMED)
+                self._app.breakpoints.look_again()
+            self._app.notify(plain_names(told), markup=False)
 
     def _bring(self) -> None:
         """Bring the pane on screen where only one is."""

@@ -31,7 +31,7 @@ class Parts:
     def make_parts(self, app: StepdbgApp, ask: Ask, answered: Callable[[int, Any, Any], None]) -> None:
         """Once, before anything is shown. `ask` asks the session that there is; `answered` notes an answer."""
         self.graph = GraphCommands(app, ask, partial(answered, 0))
-        self.parameters = ParameterCommands(app)
+        self.parameters = ParameterCommands(app, ask)
         self.values = ValuesCommands(app, ask)
         self.step = StepCommands(app, ask, answered)
         self.edits = EditCommands(app, ask, answered)

@@ -29,7 +29,7 @@ def place(name: str, index: Sequence[int]) -> str:
 
 def title(explanation: Explanation) -> str:
     """What the screen is about."""
-    where = place(explanation.name, explanation.index)
+    where = place(explanation.title, explanation.index)
     step = f"{explanation.optimizer}.step()"
     if explanation.tells == DID:
         return f"what {step} did to {where}"

@@ -667,12 +667,12 @@ def test_whose_it_is_and_why_nobody_touches_it() -> None:
     assert found["net.2.weight"].owned_by == "it was given 1 of the 4 parameters of net: group 1 of 2, 1 parameter"
     assert found["net.2.weight"].hyper[0].text == "0.5"
     nobody = found["other.weight"]
-    assert nobody.note == "nobody owns other.weight: no optimizer was given it, so no step changes it"
+    assert nobody.note == "nobody owns weight: no optimizer was given it, so no step changes it"
     assert (nobody.tells, nobody.optimizer, nobody.lines) == ("", "", ())
     assert found["(-1, -1)"].index == (5, 3)
     assert str(answers["zzz"]).startswith("no parameter is called zzz at this stop")
     assert answers["net.0.wieght"] == "no parameter is called net.0.wieght at this stop: did you mean net.0.weight?"
-    assert answers["(5,)"] == "net.0.weight[5]: the shape is 6×4, so write net.0.weight[0, 0]"
+    assert answers["(5,)"] == "net.0.weight[5]: the shape is 6×4, so write 0.weight[0, 0]"
     assert answers["(6, 0)"] == "net.0.weight[6, 0]: 6 is out of range, the shape is 6×4"
     assert answers["(0, 4)"] == "net.0.weight[0, 4]: 4 is out of range, the shape is 6×4"
 

@@ -821,7 +821,7 @@ def test_a_replaced_layer() -> None:
     )
     assert told.marks["optimiser[0].params[2]"] == ("unreached", "unused")
     assert told.causes["optimiser[0].params[3]"] == (
-        "likely replaced after optimiser was built: net.1.bias is in its place"
+        "likely replaced after optimiser was built: 1.bias is in its place"
     )
     assert told.causes["net.0.weight"] == ""
 

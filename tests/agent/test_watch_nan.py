@@ -294,10 +294,10 @@ def test_who_changes_a_parameter_outside_a_step() -> None:
     first, second = [s for s in run.stops if s.reason is StopReason.BREAKPOINT]
     line = changing.__code__.co_firstlineno
     assert first.why == (
-        f"watch 1: net.0.weight was written to by aten.mul_.Tensor outside an optimizer step; {HERE}:{line + 3}"
+        f"watch 1: 0.weight was written to by aten.mul_.Tensor outside an optimizer step; {HERE}:{line + 3}"
     )
     body = train.__code__.co_firstlineno
     assert second.why == (
-        "watch 1: net.0.bias changed outside an optimizer step; "
+        "watch 1: 0.bias changed outside an optimizer step; "
         f"between {HERE}:{body + 6} and {HERE}:{body + 8}, most likely {HERE}:{body + 7}"
     )

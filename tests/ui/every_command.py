@@ -14,6 +14,7 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import Breakpoint, DeleteBreakpoint, Kind
 from stepdbg.protocol.inside import FindTarget
 from stepdbg.protocol.records import Phase
+from stepdbg.protocol.shown import SetNames
 from stepdbg.protocol.words import Evaluate
 from stepdbg.ui.answers import AnswerBox, AnswerScreen
 from stepdbg.ui.panes.graph import GraphPane
@@ -373,6 +374,8 @@ CASES: dict[str, Case] = {
                    batch="lets 3 hits pass", batch_line="ignore 2 3"),
     "commands": Case(row(lambda r: r.spec.commands == ("info lr",)), lambda d: f"{number(d)} info lr",
                      before=one_breakpoint, batch="runs info lr", batch_line="commands 2 info lr"),
+    "names": Case(said("names are shown in full"), "full", bare=sent(SetNames, full=None),
+                  batch="without the root module they would clash", batch_line="names short"),
     "memory-view": Case(on(MemoryScreen), batch=SCREEN),
     "leaks": Case(on(LeaksScreen), batch="", batch_line="leaks off"),
     "what-if": Case(on(WhatIfScreen), "zero_grad", batch="estimated"),

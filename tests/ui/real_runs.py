@@ -71,8 +71,10 @@ class Run:
 class ToldSession(ThreadSession):
     """A session that remembers what it was told, over restarts too."""
 
-    def __init__(self, run: Callable[[], Any], title: str, told: list[Any] | None = None) -> None:
-        super().__init__(run, title=title)
+    def __init__(
+        self, run: Callable[[], Any], title: str, told: list[Any] | None = None, settings: m.Settings | None = None
+    ) -> None:
+        super().__init__(run, settings, title)
         self.run = run
         self.told: list[Any] = [] if told is None else told
         """Resume, Pause and queries in order."""
@@ -104,7 +106,7 @@ class ToldSession(ThreadSession):
 
     async def restarted(self) -> ToldSession:
         await self.close()
-        return ToldSession(self.run, self.info.title, self.told)
+        return ToldSession(self.run, self.info.title, self.told, self.settings_now)
 
 
 async def settled(pilot: Pilot[Any]) -> None:

@@ -312,7 +312,7 @@ async def test_buffers_and_optimizer_state_are_unfolded_and_shown(size: tuple[in
         await driver.press("3")
         await driver.settled()
         values = driver.app.main.query_one(ValuesPane)
-        assert "net.blocks.0.norm.running_mean" in (values.border_title or "")
+        assert "3 Values ─ blocks.0.norm.running_mean" in (values.border_title or "")
         record = driver.now.values[driver.app.selected]
         assert record.value is not None
         assert record.value.shape == (8,)
@@ -323,9 +323,9 @@ async def test_buffers_and_optimizer_state_are_unfolded_and_shown(size: tuple[in
 
 async def test_tied_parameters_have_one_row_with_their_other_name() -> None:
     async with looking((160, 50)) as driver:
-        (line,) = [line for line in lines(driver) if "net.embed.weight" in line]
+        (line,) = [line for line in lines(driver) if "embed.weight" in line]
         assert "shared" in line
-        assert line.endswith("also net.head.weight")
+        assert line.endswith("also head.weight")
 
 
 async def test_the_trend_is_of_what_was_seen() -> None:
@@ -337,7 +337,7 @@ async def test_the_trend_is_of_what_was_seen() -> None:
         ]
         seen = [row.grad_norm for row in past if row.grad_norm is not None and row.grad_changed is not False]
         assert len(seen) == 2
-        (line,) = [line for line in lines(driver) if "net.embed.weight" in line]
+        (line,) = [line for line in lines(driver) if "embed.weight" in line]
         assert fmt.sparkline(seen, 8) in line.split()
 
 

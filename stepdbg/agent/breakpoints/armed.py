@@ -27,6 +27,8 @@ class Armed:
         self.seen = 0
         """Of an ITERATION: the one that it was hit in last."""
         self.last_call = (0, 0, 0)
+        self.shown = ""
+        """The target as the user reads it; empty: as it is."""
         self.value = ""
         self.number_value: float | None = None
         self.condition: Expression | None = None
@@ -43,10 +45,19 @@ class Armed:
         self.enabled = spec.enabled
         self.ignore = spec.ignore
         self.failed = False
-        self.reason = spec.condition or title(spec)
+
+    @property
+    def as_shown(self) -> Spec:
+        """The Spec with its target as the user reads it."""
+        return replace(self.spec, target=self.shown or self.spec.target)
+
+    @property
+    def reason(self) -> str:
+        """Why the script is held, when it has been hit."""
+        return self.spec.condition or title(self.as_shown)
 
     def told(self) -> Breakpoint:
         """As the screen's side shows it."""
         spec = replace(self.spec, ignore=self.ignore, enabled=self.enabled)
         note = "; ".join(text for text in (self.note, self.remark) if text)
-        return Breakpoint(self.number, spec, self.hits, note, self.stale, self.value, self.number_value)
+        return Breakpoint(self.number, spec, self.hits, note, self.stale, self.value, self.number_value, self.shown)

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from stepdbg.agent.breakpoints.ops import place_of, tensors_in, user_frame
+from stepdbg.agent.naming import Named
 from stepdbg.protocol.inside import Grain, Place
 
 
@@ -22,6 +23,7 @@ from stepdbg.protocol.inside import Grain, Place
 class _Watched:
     ref: weakref.ref[Tensor]
     name: str
+    shown: str
     version: int
     storage: int
     seen: int = 0
@@ -31,8 +33,10 @@ class _Watched:
 class ChangeWatch:
     """The parameters that one `watch change` is on."""
 
-    def __init__(self, parameters: list[tuple[str, Tensor]]) -> None:
-        self._watched = [_Watched(weakref.ref(t), name, t._version, _storage(t)) for name, t in parameters]
+    def __init__(self, parameters: list[Named]) -> None:
+        self._watched = [
+            _Watched(weakref.ref(p.tensor), p.name, p.shown, p.tensor._version, _storage(p.tensor)) for p in parameters
+        ]
         self.storages: dict[int, _Watched] = {w.storage: w for w in self._watched}
         self._left: tuple[CodeType, int] | None = None
         """Where the last boundary was called from."""
@@ -53,15 +57,15 @@ class ChangeWatch:
             if watched is not None:
                 watched.seen += 1
                 frame = user_frame()
-                text = f"{watched.name} was written to by {func} outside an optimizer step; {place_of(frame)}"
-                return Place(Grain.OP, "after", str(func), parameter=watched.name), frame, text
+                text = f"{watched.shown} was written to by {func} outside an optimizer step; {place_of(frame)}"
+                return Place(Grain.OP, "after", str(func), parameter=watched.name, shown=watched.shown), frame, text
         return None
 
     def at_boundary(self, frame: FrameType, *, stepped: bool) -> str | None:
         """A phase is about to run, called from `frame`. `stepped`: an optimizer has stepped since the last boundary,
         and what was written after it cannot be told from what it wrote.
         """
-        changed = [w.name for w in self._watched if (t := w.ref()) is not None and _differs(w, t)]
+        changed = [w.shown for w in self._watched if (t := w.ref()) is not None and _differs(w, t)]
         before, self._left = self._left, (frame.f_code, frame.f_lineno)
         self.settle()
         if not changed or stepped:

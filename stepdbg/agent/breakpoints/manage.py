@@ -76,13 +76,14 @@ class Desk:
         Armed(0, spec, evaluation=book.evaluation)  # raises where it cannot be: then no number is used up
         armed = Armed(book.next_number(), spec, evaluation=book.evaluation)
         armed.note = note
+        self._show(armed)
         book.rows[armed.number] = armed
         self._arm()
         if spec.kind is Kind.EXPRESSION:
             self._evaluate()
         note = "; ".join(text for text in (note, armed.remark) if text)
         word = "watch" if spec.kind in WATCHES else "logpoint" if spec.log else "breakpoint"
-        said = f"{word} {armed.number}: {described(spec).removeprefix('watch ')}"
+        said = f"{word} {armed.number}: {described(armed.as_shown).removeprefix('watch ')}"
         return self._told(armed.number, f"{said} ({note})" if note else said)
 
     def _edit(self, query: EditBreakpoint) -> Book:
@@ -136,6 +137,13 @@ class Desk:
                     armed.stale = bool(missing)
                     armed.note = missing
                     self._arm()
+                self._show(armed)
+
+    def _show(self, armed: Armed) -> None:
+        """Find out how its target is shown, where that is a parameter's name."""
+        if armed.spec.kind in (Kind.GRADIENT, Kind.CHANGE):
+            shown = self.names().shown(armed.spec.target)
+            armed.shown = shown if shown != armed.spec.target else ""
 
     def _resolved(self, spec: Spec) -> tuple[Spec, str, str]:
         """The Spec with its name looked up; a remark; and why it cannot be hit."""
@@ -160,9 +168,9 @@ class Desk:
             if kind is Kind.CHANGE:
                 return spec, f"{len(found)} parameters" if len(found) > 1 else "", ""
             frozen = [p for p in found if not p.tensor.requires_grad]
-            note = f"{frozen[0].name} requires no grad: none arrives" if len(frozen) == len(found) else ""
+            note = f"{frozen[0].shown} requires no grad: none arrives" if len(frozen) == len(found) else ""
             return replace(spec, kind=Kind.GRADIENT), note, ""
-        parameters = [p.name for p in names.parameters]
+        parameters = pointing.known_names(names)
         known = modules if kind is Kind.MODULE else parameters if kind is not Kind.NAME else [*modules, *parameters]
         what = {Kind.MODULE: "module", Kind.NAME: "module or parameter"}.get(kind, "parameter")
         return spec, "", f"there is no {what} {spec.target}{pointing.nearest(spec.target, known)}"
@@ -200,7 +208,7 @@ def _is_short(written: str, full: str) -> bool:
 
 def _words(rows: list[Armed]) -> str:
     if len(rows) == 1:
-        spec = rows[0].spec
+        spec = rows[0].as_shown
         word = "watch" if spec.kind in WATCHES else "breakpoint"
         return f"{word} {rows[0].number}: {title(spec).removeprefix('watch ')}"
     return f"{len(rows)} breakpoints and watches"

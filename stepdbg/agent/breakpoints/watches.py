@@ -65,7 +65,7 @@ class Watches:
             if number not in self.changes and names is not None:
                 found = pointing.parameters(names, target)
                 if found:
-                    self.changes[number] = ChangeWatch([(p.name, p.tensor) for p in found])
+                    self.changes[number] = ChangeWatch(found)
 
     def sync(self) -> None:
         """Put in or take out what is wanted; called at boundaries, in the script's own thread, outside `quiet()`."""

@@ -50,6 +50,13 @@ class Diffs:
         """Something was set: what was compared is not what is there."""
         self._made.clear()
 
+    def _shown(self, row: DiffRow) -> DiffRow:
+        """With its names as the user reads them."""
+        shown, other = self._known.names.shown(row.name), self._known.names.shown(row.other_name)
+        return replace(
+            row, shown=shown if shown != row.name else "", other_shown=other if other != row.other_name else ""
+        )
+
     def _make(self, a: Side, b: Side, work: Work) -> DiffPage:
         matched = pairs(a, b, self._known)
         total = sum(_numel(x if x is not None else y) for _, _, x, y in matched.pairs)
@@ -66,7 +73,7 @@ class Diffs:
             row = _row(name, other_name, x, y, step)
             if row.state.startswith("only") and row.name in left_out:  # it was there, its values were not
                 row = replace(row, state="unreadable", note=left_out[row.name])
-            rows.append(row)
+            rows.append(self._shown(row))
             step(0)
         states = [row.state for row in rows]
         unpaired = sum(state.startswith("only") for state in states)

@@ -138,13 +138,13 @@ def _named(name: str, known: Known) -> Tensors:
         raise NotThereError(f"{name}: diff takes the name of one parameter or module, not a glob")
     found = pointing.parameters(known.names, name)
     if found:
-        return Tensors(SideKind.NAME, found[0].name, {found[0].name: found[0].tensor}, single=True)
+        return Tensors(SideKind.NAME, found[0].shown, {found[0].name: found[0].tensor}, single=True)
     module = pointing.module(known.names, name)
     if module is not None:
         return Tensors(SideKind.NAME, pointing.module_path(known.names, name), dict(contents(module)))
     titles = [title for title, _ in known.names.modules.values()]
     paths = [path for path, _ in known.names.paths.values()]
-    near = pointing.nearest(name, [*titles, *paths, *(p.name for p in known.names.parameters)])
+    near = pointing.nearest(name, [*titles, *paths, *pointing.known_names(known.names)])
     raise NotThereError(f"there is no parameter or module {name}{near}")
 
 

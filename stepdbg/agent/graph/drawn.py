@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from stepdbg.agent.graph import modules, rows, sections
@@ -25,6 +26,10 @@ class Reads(Protocol):
 
     def freed(self, entry: Entry, record: GraphRecord, number: int) -> bool | None:
         """Whether what one node kept is gone."""
+        ...
+
+    def shown(self, name: str) -> str:
+        """The name of a parameter as the user reads it; empty: as it is."""
         ...
 
     def lit(self, record: GraphRecord, layout: Layout, entry: Entry, lens: Lens) -> Lit | None:
@@ -59,11 +64,18 @@ class Drawn:
         leaf = record.leaf_of.get(of)
         return record.ops[of] if leaf is None else leaf.name or "a leaf tensor"
 
+    def title(self, index: int) -> str:
+        """The same as the user reads it."""
+        leaf = self._layout.kind[index] in (LEAF, REFERENCE) and self._layout.of[index] in self._record.leaf_of
+        name = self.name(index)
+        return self._graphs.shown(name) or name if leaf else name
+
     def row(self, index: int) -> GraphRow:
         """The row of that index."""
         layout, record = self._layout, self._record
         if index >= len(layout.kind):
             row = self._after[index - len(layout.kind)]
+            row = replace(row, shown=self._graphs.shown(row.name)) if row.kind == "unreached" else row
             return sections.at_level(row, self._levels, self._lens.base)
         kind, of = layout.kind[index], layout.of[index]
         leaf = record.leaf_of.get(of) if kind in (LEAF, REFERENCE) else None
@@ -100,6 +112,7 @@ class Drawn:
             flow=record.leaf_flows.get(leaf.key) if leaf else record.flows.get(-1 if seq is None else seq),
             parameters=self._parameters(index, kind, leaf.name if leaf else ""),
             unfolds=self._unfolds(index, kind, level),
+            shown=self._graphs.shown(leaf.name) if leaf is not None else "",
         )
 
     def _output_node(self, kind: int, of: int) -> int:

@@ -40,12 +40,12 @@ def parameter(names: naming.Names, name: str) -> naming.Named:
 def why_none(named: naming.Named, entry: Entry | None, note: str) -> str:
     """Why there is no chain, in one line."""
     if not named.tensor.requires_grad:
-        return f"{named.name} is frozen (requires_grad is False): no backward comes to it"
+        return f"{named.shown} is frozen (requires_grad is False): no backward comes to it"
     if entry is None or entry.record is None:
         return note or "there is no graph"
     standing = entry.record.standing
     cause = standing.causes.get(id(named.tensor), "") if standing is not None else ""
-    return f"the graph of {entry.name} does not reach {named.name}{f': {cause}' if cause else ''}"
+    return f"the graph of {entry.name} does not reach {named.shown}{f': {cause}' if cause else ''}"
 
 
 class Explained:
@@ -61,7 +61,7 @@ class Explained:
         longest = way is Way.LONGEST
         path = find(starts, ends, record.roots, target, longest=longest, above=above, tick=tick)
         if path is None:
-            raise NotThereError(f"no root of the graph leads to {named.name}")
+            raise NotThereError(f"no root of the graph leads to {named.shown}")
         self._named, self._record, self._path, self._way = named, record, path, way
         self._seqs = tuple(record.seq_of[number] for number in path.nodes[:-1])
         self._made_by = makers(record.spans, self._seqs)
@@ -100,6 +100,7 @@ class Explained:
             accumulated=tracker.loop.backwards,
             grad_now=norm_of(grad),
             grad_label="none" if grad is None else grad_label,
+            shown=naming.shown_if_other(named),
             **_of_backward(noted),
         )
 
@@ -107,7 +108,7 @@ class Explained:
         record, number = self._record, self._path.nodes[at]
         leaf = record.leaf_of.get(number) if at == len(self._path.nodes) - 1 else None
         seq = self._seqs[at] if leaf is None else None
-        module, kind = self._named.name, ""
+        module, kind = self._named.shown, ""
         if seq is not None:
             module, kind = record.paths.get(self._made_by.get(seq, 0), ("", ""))
         if noted is not None:

@@ -100,6 +100,11 @@ class Graphs:
             unmeasured=READABLE and record.nbytes is None and self._nodes_of(entry) is not None,
         )
 
+    def shown(self, name: str) -> str:
+        """The name of a parameter as the user reads it; empty: as it is."""
+        shown = self._names().shown(name)
+        return shown if shown != name else ""
+
     def edges(self, query: m.GetGraphEdges, work: Work | None) -> GraphEdges:
         """Edges between visible rows."""
         entry, record = self._known_entry(query.lens, work)
@@ -119,11 +124,12 @@ class Graphs:
         drawn = Drawn(self, entry, record, layout, after, query.lens)
         names: list[str] = []
         if index >= len(layout.kind):
-            names.append(after[index - len(layout.kind)].name)
+            name = after[index - len(layout.kind)].name
+            names.append(self.shown(name) or name)
             index = 0
             names.append("(not reached)")
         while index >= 0:
-            names.append(drawn.name(index))
+            names.append(drawn.title(index))
             index = layout.parent[index]
         return rows.path(names[::-1])
 
@@ -138,7 +144,8 @@ class Graphs:
                 break
         else:
             why = explain.why_none(named, first, note)
-            return ChainPage(self._stop, named.name, query.way, 0, 0, (), note=why)
+            shown = naming.shown_if_other(named)
+            return ChainPage(self._stop, named.name, query.way, 0, 0, (), note=why, shown=shown)
         key = entry.id, id(named.tensor), query.way
         if key not in self._chains:
             self._chains[key] = explain.Explained(named, record, query.way, work)

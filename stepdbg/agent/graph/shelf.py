@@ -161,7 +161,7 @@ def gather(shelf: Shelf, watch: LossWatch, names: Names, spans: Sequence[Span], 
     for named in names.parameters:
         grad = named.tensor.grad
         if grad is not None and grad.grad_fn is not None and len(shelf.entries) < MOST:
-            shelf.add("gradient", [grad], "", iteration, named.name)
+            shelf.add("gradient", [grad], "", iteration, named.shown)
     return first
 
 
@@ -170,7 +170,7 @@ def _label(ref: weakref.ref[Tensor] | None, names: Names) -> str:
     if tensor is None:
         return "an input"
     named = names.by_id().get(id(tensor))
-    return named.name if named else names.labels.get(id(tensor), "an input")
+    return named.shown if named else names.labels.get(id(tensor), "an input")
 
 
 def _maker(output: Tensor, names: Names, spans: Sequence[Span]) -> str:

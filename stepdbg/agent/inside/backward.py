@@ -115,6 +115,7 @@ class Backward:
             inside.parameter_called(leaf) if leaf is not None else "",
             node.seq if node.leaf is None else None,
             node.note,
+            shown=inside.parameter_shown(leaf),
         )
         inside.reached(place, self._frame(), holding)
 

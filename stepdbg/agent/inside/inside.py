@@ -58,7 +58,7 @@ class Inside:
         self._thread = 0
         self._waits: frozenset[Grain] = frozenset()
         self._told: frozenset[Grain] = frozenset()
-        self._names: tuple[dict[int, tuple[str, str]], dict[int, str]] | None = None
+        self._names: tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str]]] | None = None
 
     # ── what the parts ask ──────────────────────────────────────────────────────────────────────────────────
 
@@ -86,10 +86,14 @@ class Inside:
         return self._known()[0].get(module, ("", ""))[0]
 
     def parameter_called(self, parameter: Tensor | None) -> str:
-        """The user's name for it."""
-        return self._known()[1].get(id(parameter), "") if parameter is not None else ""
+        """Its name in full; empty: it has none."""
+        return self._known()[1].get(id(parameter), ("", ""))[0] if parameter is not None else ""
 
-    def _known(self) -> tuple[dict[int, tuple[str, str]], dict[int, str]]:
+    def parameter_shown(self, parameter: Tensor | None) -> str:
+        """The same as the user reads it."""
+        return self._known()[1].get(id(parameter), ("", ""))[1] if parameter is not None else ""
+
+    def _known(self) -> tuple[dict[int, tuple[str, str]], dict[int, tuple[str, str]]]:
         if self._names is None:
             called = [s.what() for _, s in self._tracker.loop.rail() if s.phase in (Phase.FORWARD, Phase.LOSS)]
             subject = self._active.station.what() if self._active is not None else None
@@ -97,12 +101,13 @@ class Inside:
             control = self._tracker.control
             with quiet():
                 stack = [frame for frame, _ in frames.of_call(self._frame)]
-                names = naming.collect(stack, roots, control.known_optimizers() if control is not None else [])
+                optimizers = control.known_optimizers() if control is not None else []
+                names = naming.collect(stack, roots, optimizers, self._tracker.prefixes)
             paths = dict(names.paths)
             for wrapper, inner in names.wrapped.items():
                 if inner in paths:
                     paths.setdefault(wrapper, paths[inner])
-            self._names = paths, {id(named.tensor): named.name for named in names.parameters}
+            self._names = paths, {id(named.tensor): (named.name, named.shown) for named in names.parameters}
         return self._names
 
     def called(self, active: Active, frame: FrameType, target: Target | None) -> bool:

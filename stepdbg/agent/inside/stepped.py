@@ -57,6 +57,7 @@ def step_ran(inside: Inside, tracker: Tracker, active: Active, turns: Turns | No
                 name,
                 detail=detail,
                 after_the_fact=not detail.startswith(LEFT_ALONE),
+                shown=inside.parameter_shown(parameter),
             )
             inside.reached(place, frame, Ran(tracker, optimizer, parameter))
 
@@ -149,8 +150,7 @@ def _coefficient(norm: Tensor, limit: float) -> Tensor:
 def _named(inside: Inside, clip: Clip) -> held.Held:
     alive = [p for ref in clip.parameters if (p := ref()) is not None and p.grad is not None]
     return {
-        f"{inside.parameter_called(p) or f'parameter[{i}]'}.grad": (p.grad, "")
-        for i, p in enumerate(alive[: held.MOST])
+        f"{inside.parameter_shown(p) or f'parameter[{i}]'}.grad": (p.grad, "") for i, p in enumerate(alive[: held.MOST])
     }
 
 

@@ -42,7 +42,7 @@ def find(text: str, names: Names, stack: Sequence[tuple[FrameType, int]]) -> Tar
         return Target("module", path, words=f"{path} is called")
     named = pointing.one(names, text.removesuffix(".grad"))
     if named is not None:
-        return Target("parameter", named.name, words=f"the gradient of {named.name} arrives, or its update")
+        return Target("parameter", named.name, words=f"the gradient of {named.shown} arrives, or its update")
     return _op_or_node(text, names)
 
 

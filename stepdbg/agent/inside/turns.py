@@ -245,7 +245,9 @@ class Turns:
         before = self._tracker.before
         before.in_turns = True
         try:
-            inside.reached(Place(Grain.PARAMETER, when, name, group, 1, name, detail=detail), frame, holding)
+            shown = inside.parameter_shown(parameter)
+            place = Place(Grain.PARAMETER, when, name, group, 1, name, detail=detail, shown=shown)
+            inside.reached(place, frame, holding)
         finally:
             before.in_turns = False
 

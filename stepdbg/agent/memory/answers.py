@@ -88,9 +88,8 @@ class Memory:
         notes = tracker.memory
         notes.look(names, tracker.passes, tracker.loop.iteration)
         notes.gradients.closely = True
-        named = [(p.name, p.tensor) for p in names.parameters]
         return notes.gradients.page(
-            named, tracker.passes, tracker.loop.known_backwards, self._stop, query.offset, query.count
+            names.parameters, tracker.passes, tracker.loop.known_backwards, self._stop, query.offset, query.count
         )
 
     def _account(self, nodes: Sequence[Any], work: Work) -> tuple[MemoryRecord, Count]:

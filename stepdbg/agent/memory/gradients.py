@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stepdbg.agent import tensors
 from stepdbg.agent.memory.account import bytes_of
+from stepdbg.agent.naming import Named, shown_if_other
 from stepdbg.agent.parameters.passes import Passes
 from stepdbg.protocol.memory import Clearing, GradientPage, GradientRow, Summed
 from stepdbg.protocol.records import Phase
@@ -134,7 +135,7 @@ class Gradients:
 
     def page(
         self,
-        named: Sequence[tuple[str, Tensor]],
+        parameters: Sequence[Named],
         passes: Passes,
         backwards: int | None,
         stop: int,
@@ -144,22 +145,24 @@ class Gradients:
         """Some of these parameters. `backwards`: of the loop, since gradients were cleared."""
         start = max(0, offset)
         rows = []
-        for name, parameter in named[start : start + max(0, count)]:
+        for named in parameters[start : start + max(0, count)]:
+            parameter = named.tensor
             grad = parameter.grad
             watched = self._watched.get(id(parameter))
             seen = passes.count(parameter)
             state = "none" if grad is None else "dense" if grad.layout is torch.strided else "sparse"
             rows.append(
                 GradientRow(
-                    name=name,
+                    name=named.name,
                     nbytes=bytes_of([grad]) if grad is not None else 0,
                     state=state,
                     passes=backwards if seen is None else seen,
                     cleared=watched.cleared if watched is not None else "",
                     passes_of_loop=seen is None and backwards is not None,
+                    shown=shown_if_other(named),
                 )
             )
-        return GradientPage(stop, start, len(named), tuple(rows))
+        return GradientPage(stop, start, len(parameters), tuple(rows))
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 

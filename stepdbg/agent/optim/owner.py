@@ -51,8 +51,8 @@ def known_by(owner: Owner, names: Names) -> str:
 def nobody(named: Named, names: Names) -> str:
     """Why no step changes a parameter that no optimizer holds."""
     if not names.optimizers:
-        return f"nobody owns {named.name}: no optimizer is known here"
-    return f"nobody owns {named.name}: no optimizer was given it, so no step changes it"
+        return f"nobody owns {named.shown}: no optimizer is known here"
+    return f"nobody owns {named.shown}: no optimizer was given it, so no step changes it"
 
 
 def _source(owner: Owner, names: Names) -> str:

@@ -21,13 +21,13 @@ def find(names: Names, name: str, index: tuple[int, ...] | None) -> tuple[int, t
     if named is None and index is not None and (whole := pointing.one(names, written.replace(" ", ""))) is not None:
         named, index = whole, None  # "optimiser[0].params[3]" is itself a name
     if named is None:
-        near = pointing.nearest(name, [known for p in names.parameters for known in (p.name, *p.aliases)])
+        near = pointing.nearest(name, pointing.known_names(names))
         raise NotThereError(f"no parameter is called {name} at this stop{near}")
     position = next(at for at, p in enumerate(names.parameters) if p is named)
     shape = tensors.shape_of(named.tensor)
     if index is None or shape is None:
         return position, None
-    return position, _within(named.name, written, index, shape)
+    return position, _within(named.shown, written, index, shape)
 
 
 def first_of(shape: Sequence[int]) -> tuple[int, ...]:

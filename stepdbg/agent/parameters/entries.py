@@ -134,6 +134,13 @@ def _copy(number: float) -> Tensor:
     return torch.tensor(number, dtype=torch.int64 if whole else torch.float64)
 
 
+def shown(names: Names, entry: Entry) -> str:
+    """Its name as the user reads it."""
+    if entry.kind == STATE:
+        return entry.name.replace(f"[{entry.of}]", f"[{names.shown(entry.of)}]", 1) if entry.of else entry.name
+    return names.shown(entry.name)
+
+
 def find(names: Names, name: str) -> Entry | None:
     """The parameter (by any of its names), buffer or optimizer state of that name; None: there is none."""
     if (state := _STATE.fullmatch(name)) is not None:

@@ -12,6 +12,7 @@ from stepdbg.agent import tensors
 from stepdbg.agent.graph.record import GraphRecord
 from stepdbg.agent.naming import Names
 from stepdbg.agent.parameters.entries import PARAMETER, Entry
+from stepdbg.agent.parameters.entries import shown as shown_name
 from stepdbg.agent.parameters.facts import Facts, grad_of
 from stepdbg.agent.parameters.marks import Marks, mark
 from stepdbg.agent.parameters.plan import MODULE, Plan, Shown
@@ -43,6 +44,7 @@ class Maker:
         self._after = after
         self._grad_label = grad_label
         self._classes = dict(names.paths.values())
+        self._names = names
 
     def row(self, shown: Shown, plan: Plan, recorded: GraphRecord | None, needs: frozenset[str]) -> ParameterRow:
         """The row of a line of the plan; of what `needs` asks for, all has been read."""
@@ -106,8 +108,17 @@ class Maker:
             grad_stats=readings.stats(grad) if q.GRAD_STATS in needs and grad is not None else None,
             passes=passes,
             passes_of_loop=of_loop,
+            **self._shown(entry),
             **_place(shown),
         )
+
+    def _shown(self, entry: Entry) -> _Shown:
+        """Its names as the user reads them, where they are others."""
+        name, aliases = shown_name(self._names, entry), tuple(map(self._names.shown, entry.aliases))
+        return {
+            "shown": name if name != entry.name else "",
+            "shown_aliases": aliases if aliases != entry.aliases else (),
+        }
 
     def _of_module(self, shown: Shown, below: list[Entry], needs: frozenset[str]) -> ParameterRow:
         """Totals of the parameters below it: norms are the roots of the sums of squares."""
@@ -170,6 +181,11 @@ class Maker:
             kind=shown.line.kind,
             **_place(shown),
         )
+
+
+class _Shown(TypedDict):
+    shown: str
+    shown_aliases: tuple[str, ...]
 
 
 class _Place(TypedDict):

@@ -73,6 +73,7 @@ class Values:
         return ValuesRecord(
             self._number, query.name, found.get("value"), found.get("grad"), label, subject.note, query.slice,
             query.sides, found.get("previous"), found.get("difference"), note,
+            subject.shown if subject.shown != query.name else "",
         )  # fmt: skip
 
     def _view(self, side: Side, name: str, query: m.GetValues) -> TensorView:
@@ -141,7 +142,10 @@ class Values:
 
     def _named(self, name: str) -> Subject:
         if name.startswith(SIGN):
-            return subjects.of_held(self._held, name)
+            in_full = self._held is not None and name.removeprefix(SIGN) not in self._held
+            return subjects.of_held(
+                self._held, SIGN + self._names().shown(name.removeprefix(SIGN)) if in_full else name
+            )
         output = self._tracker.watched.outputs.find(name, lambda path: pointing.module_path(self._names(), path))
         if output is not None:
             return subjects.of_output(*output)

@@ -38,6 +38,8 @@ class Subject:
     """"none": it has no gradient; "no": it takes none; empty: it has one."""
     note: str = ""
     """What it is where it is no tensor; or a remark."""
+    shown: str = ""
+    """The name as the user reads it, where it has one."""
 
 
 def named(names: naming.Names, name: str) -> Subject:
@@ -49,9 +51,9 @@ def named(names: naming.Names, name: str) -> Subject:
     if entry is None:
         raise NoSuchNameError(f"no parameter is called {name} at this stop")
     if entry.kind != entries.PARAMETER:
-        return Subject(entry.tensor, None, "no")
+        return Subject(entry.tensor, None, "no", shown=entries.shown(names, entry))
     grad = entry.tensor.grad
-    return Subject(entry.tensor, grad, "none" if grad is None else "")
+    return Subject(entry.tensor, grad, "none" if grad is None else "", shown=entries.shown(names, entry))
 
 
 def of_output(copy: Tensor | None, alive: Tensor | None, note: str) -> Subject:

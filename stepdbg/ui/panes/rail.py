@@ -27,7 +27,7 @@ def station(
     """One phase of the line: "forward net ✓ 1.2 ms", "▶ step SGD", "zero_grad ⤼"; inside: "▶ forward net ▸ net.2"."""
     label = phase_label(step, steps)
     if at is not None and step.state == "next":
-        label += f" ▸ {at.parameter or at.kind or at.name}" if at.grain is Grain.NODE else f" ▸ {at.name}"
+        label += f" ▸ {at.of or at.kind or at.name}" if at.grain is Grain.NODE else f" ▸ {at.title}"
     mark = _MARKS[step.state]
     text = f"{mark} {label}" if step.state == "next" else f"{label} {mark}".rstrip()
     if step.count > 1:

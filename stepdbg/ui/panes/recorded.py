@@ -43,8 +43,8 @@ class RecordedPane(Pane):
         self._filled = False
         """Whether there is content, of this stop or of the one before."""
         self._asked: tuple[int, Query] | None = None
-        self._anew = False
-        """Whether what was answered at this stop is not so any more."""
+        self._outdated = 0
+        """The stop at which what was answered is not so any more, where that has not been asked anew yet."""
         self._late: Timer | None = None
         self._sentence = Static("", classes="pane--sentence", markup=False)
 
@@ -102,6 +102,7 @@ class RecordedPane(Pane):
         """Bring the pane up to date with `view`, if anybody can see it."""
         if not (self._on_screen and self.is_attached):
             return
+        self._ask_anew()
         view = self.view
         recorded = view.looking_at if view is not None else None
         sentence = self.show_stop(recorded) if recorded is not None else None
@@ -161,20 +162,34 @@ class RecordedPane(Pane):
         """What fills the pane at `stop`."""
         return ()
 
-    def ask(self, query: Query) -> None:
-        """Post a wish for `query`, once; only at the present stop and while the pane can be seen."""
+    def ask(self, query: Query, *, again: bool = False) -> None:
+        """Post a wish for `query`, once; only at the present stop and while the pane can be seen. `again`: even if it
+        has been answered, or cancelled, at this stop.
+        """
         view = self.view
         if view is None or not view.live or not self._on_screen:
             return
         wish = view.history[-1].stop.number, query
         if wish != self._asked:
             self._asked = wish
-            self.post_message(Wanted(query, again=self._anew))
-            self._anew = False
+            self.post_message(Wanted(query, again=again))
 
     def outdate(self) -> None:
-        """What was answered is not so any more: ask anew once there is something to show."""
-        self._asked, self._anew = None, True
+        """What was answered at this stop is not so any more: ask anew, once the pane can be seen."""
+        view = self.view
+        if view is not None and view.live:
+            self._outdated = view.history[-1].stop.number
+            self._ask_anew()
+
+    def _ask_anew(self) -> None:
+        view = self.view
+        if not self._outdated or view is None or not view.live or not (self._on_screen and self.is_attached):
+            return
+        stop, outdated, self._outdated = view.history[-1].stop, self._outdated, 0
+        if stop.number == outdated:  # at another one everything is asked for
+            self._asked = None
+            for query in self.wanted(stop):
+                self.ask(query, again=True)
 
     def _awaits_answer(self) -> bool:
         view = self.view

@@ -75,7 +75,7 @@ class BreakpointsScreen(ModalScreen[None]):
         self._rows: tuple[Breakpoint, ...] = ()
         self.table: LineTable[Breakpoint] = LineTable(
             (
-                Column("on", lambda row: (f"{_mark(row)} {row.number:>2} {title(row.spec)}", _style(row))),
+                Column("on", lambda row: (f"{_mark(row)} {row.number:>2} {title(row.as_shown)}", _style(row))),
                 Column("if", lambda row: (row.spec.condition, ""), priority=2, optional=True, most=40),
                 Column("now", lambda row: (row.value, "name"), priority=1, optional=True, most=40),
                 Column("history", lambda row: (self._bars(row), "guide"), priority=5, optional=True),

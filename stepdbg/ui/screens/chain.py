@@ -70,11 +70,11 @@ COLUMNS: tuple[Column[ChainStep], ...] = (
 def heading(page: ChainPage) -> str:
     """Which path this is, of how many: "loss → net.0.weight · the shortest of 2 ways, 11 nodes"."""
     if not page.root:
-        return page.name
+        return page.title
     nodes = fmt.plural(page.total, "node")
     if page.paths == "1":
-        return f"{page.root} → {page.name} · the only way, {nodes}"
-    return f"{page.root} → {page.name} · the {page.way.value} of {page.paths} ways, {nodes}"
+        return f"{page.root} → {page.title} · the only way, {nodes}"
+    return f"{page.root} → {page.title} · the {page.way.value} of {page.paths} ways, {nodes}"
 
 
 def whose(page: ChainPage) -> str:

@@ -37,7 +37,8 @@ GONE = "the script has gone on, or ended"
 
 
 def _name(row: DiffRow) -> Span:
-    return (f"{row.name} : {row.other_name}" if row.other_name else row.name), ""
+    other = row.other_shown or row.other_name
+    return (f"{row.title} : {other}" if other and other != row.title else row.title), ""
 
 
 def _number(value: float | None, state: str) -> Span:

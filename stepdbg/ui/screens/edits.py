@@ -41,7 +41,7 @@ class EditsScreen(ModalScreen[None]):
         self._remark = Static("", classes="remark", markup=False)
         self.table: LineTable[Edit] = LineTable(
             (
-                Column("what", lambda edit: (edit.target, "")),
+                Column("what", lambda edit: (edit.title, "")),
                 Column("before → after", lambda edit: (change(edit), "changed"), priority=1, most=48),
                 Column("stop", lambda edit: (f"{edit.stop:,}", "number"), priority=2, right=True),
                 Column("iteration", lambda edit: (f"{edit.iteration:,}", "number"), priority=3, right=True),

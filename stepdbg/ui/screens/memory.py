@@ -46,7 +46,7 @@ def _cleared(row: GradientRow) -> Span:
 
 
 GRADIENT_COLUMNS: tuple[Column[GradientRow], ...] = (
-    Column("parameter", lambda row: (row.name, "name")),
+    Column("parameter", lambda row: (row.title, "name")),
     Column("passes", _passes, priority=1, right=True, least=7),
     Column(".grad", lambda row: (model.size(row.nbytes) if row.state != "none" else "None", "number"), 2, True, 9),
     Column("kind", lambda row: (row.state if row.state == "sparse" else "", "muted"), priority=4, optional=True),

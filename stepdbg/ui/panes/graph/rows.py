@@ -26,7 +26,7 @@ def label(row: GraphRow, width: int, reach: Mapping[str, Reach]) -> Spans:
     sign, role = _sign(row, reach)
     room = max(width - fmt.columns(sign), 1)
     # The end of a dotted name tells most, of other names the beginning.
-    name = fmt.head(row.name, room) if row.kind in ("op", "section") else fmt.tail(row.name, room)
+    name = fmt.head(row.title, room) if row.kind in ("op", "section") else fmt.tail(row.title, room)
     spans: list[Span] = [(sign, role), (name, "lit" if row.lit else _name_role(row))]
     words = "".join(f" ·{mark}" for mark in row.marks if mark not in ("reached", "unreached", "checkpoint"))
     if words:
@@ -97,7 +97,7 @@ def flow(row: GraphRow) -> Span:
 
 def facts(row: GraphRow) -> list[Span]:
     """All that is known of `row`, what tells most first."""
-    found: list[Span] = [(row.name, "name" if row.kind in ("loss", "module") else "")]
+    found: list[Span] = [(row.title, "name" if row.kind in ("loss", "module") else "")]
     if row.detail:
         found.append((row.detail, ""))
     if row.kind == "unreached" and not row.cause:

@@ -29,7 +29,7 @@ class GraphTreeList(LineTree[GraphRow]):
         """`enter` does what enter is for before it folds; False: nothing."""
         super().__init__(
             (
-                Column(TITLES[GraphView.MODULES], lambda row: (row.name, "")),
+                Column(TITLES[GraphView.MODULES], lambda row: (row.title, "")),
                 Column("|g|", self._norm, priority=4, right=True, optional=True, most=10),
                 Column("∂", rows.flow, priority=1, right=True, optional=True, most=14),
                 Column("shape", rows.shape, priority=2, right=True, most=14, optional=True),

@@ -26,7 +26,7 @@ def short_name(row: ParameterRow, *, tree: bool) -> str:
     if row.kind == "section":
         return f"{row.name} ({row.rows_below:,})"
     if not tree or not row.depth:
-        return row.name
+        return row.title
     return row.name.rpartition("]." if row.kind == "state" else ".")[2]
 
 
@@ -205,7 +205,7 @@ def remark(row: ParameterRow, *, why_no_delta: bool = False) -> Span:
     parts += ["sparse grad"] if row.grad == "sparse" else ["unreadable grad"] if row.grad == "unreadable" else []
     parts += [row.note] if row.note else []
     parts += [f"no |Δw|: {row.delta_note}"] if why_no_delta and row.owner and row.delta_note else []
-    parts += [f"also {', '.join(row.aliases)}"] if row.aliases else []
+    parts += [f"also {', '.join(row.shown_aliases or row.aliases)}"] if row.aliases else []
     return ", ".join(parts), "muted"
 
 

@@ -74,7 +74,7 @@ class ParametersPane(RecordedPane):
         """Whether the cursor follows what the graph has marked, until a parameter is selected."""
         self.specs = columns.specs(
             {
-                "name": lambda row: (row.name, ""),
+                "name": lambda row: (row.title, ""),
                 "|Δw|": self._delta,
                 "Δw/w": self._ratio,
                 "changed": self._changed,

@@ -143,12 +143,23 @@ class ValuesPane(RecordedPane):
         self.body.show_record(None, self.look)
 
     def _set_title(self) -> None:
-        name = self.subject.removeprefix("=")
+        name = self._name_shown()
         if name == HELD and self._place is not None:
             name = place_text(self._place)
         part = self.look.slice(self.subject)
         shown = f"{name}[{part}]" if part else name
         self.set_subtitle(shown if self.look.display == "numbers" or not shown else f"{shown} · {self.look.display}")
+
+    def _name_shown(self) -> str:
+        """The subject as the user reads it; of a parameter its row tells it before its numbers are here."""
+        subject = self.subject
+        recorded = self.view.looking_at if self.view is not None else None
+        record = recorded.values.get(subject) if recorded is not None else None
+        if record is not None:
+            return record.title.removeprefix("=")
+        listing = recorded.parameters if recorded is not None else None
+        rows = listing.rows.values() if listing is not None else ()
+        return next((row.title for row in rows if row.name == subject), subject.removeprefix("="))
 
     def state_text(self) -> str:
         body, tensor = self.body, self.body.tensor
