@@ -293,9 +293,11 @@ class StepdbgApp(Parts, App[Exited | None]):
         """ctrl+c: copy what is selected with the mouse; else pause what runs, or stop work that takes long."""
         if self.screen.get_selected_text():
             self.screen.action_copy_text()
+        elif self._stop_work():
+            pass
         elif self._seen.status is Status.RUNNING and self._seen.lost is None:
             self.pause_script()
-        elif not self._stop_work():
+        else:
             self.notify("press q to quit", markup=False)
 
     def resume_script(self, action: m.Action, target: Target | None = None) -> None:
@@ -373,6 +375,8 @@ class StepdbgApp(Parts, App[Exited | None]):
 
     def _stop_work(self) -> bool:
         """Cancel expressions and answers that take a while; False: there are none."""
+        if self._seen.evaluating is not None:
+            return self._session.cancel_evaluation()
         expressions = self.words.cancel()
         return (self._seen.live and self._requests.cancel()) or expressions
 

@@ -45,6 +45,11 @@ class Armed:
         self.failed = False
         self.reason = spec.condition or title(spec)
 
+    def switch_off(self, why: str) -> None:
+        """Be off until the user switches it on again, and say why."""
+        self.enabled = False
+        self.note = f"{why}; it is off now"
+
     def told(self) -> Breakpoint:
         """As the screen's side shows it."""
         spec = replace(self.spec, ignore=self.ignore, enabled=self.enabled)
