@@ -62,20 +62,16 @@ class Channel:
             self._read()
         return self._inbox.popleft()
 
-    def arrived(self) -> deque[Any]:
+    def arrived(self, state: State = State.STOPPED) -> deque[Any]:
         """What has come and waits for its turn, in order; the caller may take out of it. Raises ChannelClosedError.
+        `state`: the one in which the caller asks.
 
         Once the screen has let the script go on, no more is read: the end of the stream may follow at once, and what
         came before it must be heeded first.
         """
-        if self.state is State.STOPPED and self._poll.poll(0):
+        if self.state is state and self._poll.poll(0):
             self._read()
         return self._inbox
-
-    def listen(self, poll: select.poll) -> None:
-        """Have `poll` wake up when something comes as well."""
-        if self._sock is not None:
-            poll.register(self._sock, select.POLLIN)
 
     def close(self) -> None:
         """Close the socket; safe to call twice."""

@@ -66,10 +66,11 @@ class Control:
         self.stops = 0
         self.breakpoints = Breakpoints()
         self._channel = tracker.cancelling.channel = channel
+        self._interrupts = tracker.cancelling.interrupts
         self._settings = settings
         self.going = Going(settings.stop_at)
         self._pause = False
-        self._lock = threading.RLock()
+        self._lock = tracker.cancelling.lock = threading.RLock()
         self._began = perf_counter()
         self._next_poll = 0.0
         self._next_progress = 0.0
@@ -277,7 +278,7 @@ class Control:
             return
         local = self.tracker.local
         closed, local.closed = local.closed, True
-        with self._lock:
+        with self._interrupts.ours(), self._lock:
             began = perf_counter()
             try:
                 self._pause, self.holding = False, True
@@ -318,12 +319,13 @@ class Control:
             self._answer(report, message)
 
     def _answer(self, report: Report, query: Any) -> None:
-        work = Work(self._channel, query.id)
+        self._interrupts.came = False
+        work = Work(self._channel, query.id, self._interrupts)
         if work.cancelled():
             work.end(m.Failed(query.id, "cancelled"))
             return
         try:
-            self.tracker.cancelling.number = query.id
+            self.tracker.cancelling.number, self._interrupts.answering = query.id, True
             with quiet():
                 wish = isinstance(query, m.SetWatching)
                 answer = (
@@ -340,7 +342,7 @@ class Control:
             prefix = "" if isinstance(error, NotThereError) else f"{type(error).__name__}: "
             outcome = m.Failed(query.id, prefix + lines[0])
         finally:
-            self.tracker.cancelling.number = None
+            self.tracker.cancelling.number, self._interrupts.answering = None, False
         work.end(outcome)
 
     def _go_on(self, resume: m.Resume, cause: Cause, record: StopRecord) -> None:

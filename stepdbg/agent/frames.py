@@ -29,6 +29,9 @@ def _library_folders() -> tuple[str, ...]:
 
 _LIBRARIES = _library_folders()
 
+_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+"""Of another environment too, which is there through PYTHONPATH or a `.pth` file."""
+
 
 def is_ours(file: str) -> bool:
     """Whether the file belongs to stepdbg."""
@@ -37,7 +40,7 @@ def is_ours(file: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _in_library(file: str) -> bool:
-    return file.startswith((*_LIBRARIES, "<frozen "))
+    return file.startswith((*_LIBRARIES, "<frozen ")) or any(folder in file for folder in _PACKAGES)
 
 
 def is_user(file: str) -> bool:

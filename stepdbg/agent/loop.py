@@ -45,7 +45,6 @@ class Station:
         "failed",
         "iteration",
         "kind",
-        "last_count",
         "loss",
         "loss_before",
         "loss_place",
@@ -73,7 +72,6 @@ class Station:
         self.detail = ""
         self.seconds: float | None = None
         self.count = 0
-        self.last_count = 0
         self.iteration = 0
         self.micro = 0
         self.mark = 0
@@ -149,7 +147,6 @@ class Loop:
         if station is None:
             station = self._add(site, phase, depth, code)
         elif station.iteration != self.iteration:
-            station.last_count = station.count
             station.count = 0
             station.seconds = None
             station.skipped = station.failed = False

@@ -74,7 +74,8 @@ class Words:
         kind = type(value).__name__
         if isinstance(value, Tensor):
             return Evaluated(self._number, text, kind, (), told.tensor(value), tuple(assigned), note)
-        return Evaluated(self._number, text, kind, told.lines(value), None, tuple(assigned), note)
+        lines = self._tracker.cancelling.run(lambda: told.lines(value))  # a `repr` of the user's may take long too
+        return Evaluated(self._number, text, kind, lines, None, tuple(assigned), note)
 
     def variables(self, query: GetVariables) -> Variables:
         """All variables of the frame; of a module only those that are no modules, functions and dunders."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from stepdbg.agent.channel import Channel
+from stepdbg.agent.interrupts import Interrupts
 from stepdbg.errors import LocalProtocolError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.states import State
@@ -33,8 +34,8 @@ class NotThereError(Exception):
 class Work:
     """One query's answer while it is being made."""
 
-    def __init__(self, channel: Channel, number: int) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, number: int, interrupts: Interrupts | None = None) -> None:
+        self._channel, self._interrupts = channel, interrupts
         self._number = number
         self._told = perf_counter()
         self._cancelled = False
@@ -53,7 +54,9 @@ class Work:
             self._channel.send(m.Working(self._number, done, total, what))
 
     def cancelled(self) -> bool:
-        """Whether a Cancel of this query has come. Those of queries that wait are followed on the way."""
+        """Whether a Cancel of this query has come, or a Ctrl-C. Those of queries that wait are followed on the way."""
+        if self._interrupts is not None and self._interrupts.came:
+            self._cancelled = True
         inbox = self._channel.arrived()
         for cancel in [message for message in inbox if isinstance(message, m.Cancel)]:
             inbox.remove(cancel)

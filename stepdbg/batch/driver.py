@@ -21,15 +21,22 @@ from stepdbg.client.store import Status, View
 from stepdbg.commands.files import lines_of
 from stepdbg.commands.info import Told
 from stepdbg.commands.prompt import parse
-from stepdbg.errors import RequestError, SessionClosedError, UsageError
+from stepdbg.errors import RequestCancelledError, RequestError, SessionClosedError, UsageError
 from stepdbg.launch.process import LAST_STOPS, Launch
 from stepdbg.plain import words as plain_words
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Evaluating
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.words import Evaluate, Evaluated
 
 FAILED = 3
 """Exit status where a command failed."""
+
+VAIN = 2.0
+"""Seconds after a cancel in which most code has heard of it."""
+
+BOTH = 0.5
+"""Seconds in which a Ctrl-C reaches both sides."""
 
 DEEPEST = 20
 """Files of commands that may run each other."""
@@ -65,6 +72,10 @@ class _Batch:
         self._interrupted = 0
         self._asked: Any = None
         """The question under way."""
+        self._heard = asyncio.Event()
+        """Whether a Ctrl-C has come for it."""
+        self._stuck = False
+        """Whether it was cancelled in vain."""
         self._host: Any = BatchHost(self)
         self._host.breakpoints = self._breakpoints = Breakpoints(self)
         self._host.parameters = Parameters(self)
@@ -96,16 +107,30 @@ class _Batch:
         return 0 if self._left == "quit" else exited.status
 
     def _signal(self, number: int) -> None:
-        """Ctrl-C cancels the command that is answered. Else it goes to the script as well, which does with it what it
-        does; a second one ends it, as SIGTERM does.
+        """Ctrl-C cancels the command that is answered, or a condition that takes a while. Else it goes to the script as
+        well, which does with it what it does; a second one ends it, as SIGTERM does.
         """
-        if number == signal.SIGINT and self._asked is not None and self.session.cancel(self._asked):
-            return
+        if number == signal.SIGINT:
+            if self._asked is not None:
+                self._heard.set()
+                if self.session.cancel(self._asked):
+                    asyncio.get_running_loop().call_later(VAIN, self._tell_stuck, self._asked)
+                if not self._stuck:
+                    return
+                self._interrupted += 1
+            elif self.view.evaluating is not None and not self.view.evaluating.stuck:
+                self.session.cancel_evaluation()
+                return
         self._interrupted += 1
         if number == signal.SIGTERM or self._interrupted > 1:
             self._left = "quit"
             self._failed += 1
             self._ending = asyncio.create_task(self.session.close())
+
+    def _tell_stuck(self, query: Any) -> None:
+        if self._asked is query:
+            self._stuck = True
+            self._writer.warning("it waits for a call that cannot be interrupted: Ctrl-C once more ends the script")
 
     async def _read(self) -> None:
         async for event in self.session.events():
@@ -115,6 +140,8 @@ class _Batch:
                 self._writer.warning(event.text)
             elif isinstance(event, m.Logged):
                 self._writer.log(event)
+            elif isinstance(event, Evaluating) and not event.what:
+                self._interrupted = 0  # it was for this
             if isinstance(event, m.Stopped):
                 self.frame = None
             if not isinstance(event, ConnectionLost):
@@ -180,9 +207,18 @@ class _Batch:
 
     async def ask(self, query: Any, progress: Callable[[m.Working], None] | None = None) -> Any:
         """As `Session.request`."""
-        self._asked = query
+        self._asked, self._stuck = query, False
+        self._heard.clear()
         try:
             return await self.session.request(query, progress)
+        except RequestCancelledError:
+            raise
+        except RequestError as error:
+            if str(error).startswith("cancelled"):
+                # By a Ctrl-C of which the script's side has heard first: ours must not be taken for another one.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._heard.wait(), BOTH)
+            raise
         finally:
             self._asked = None
 

@@ -16,7 +16,7 @@ from typing import Any
 from stepdbg.errors import LocalProtocolError, ProtocolError, RequestCancelledError, RequestError, SessionClosedError
 from stepdbg.protocol import VERSION, codec
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.breakpoints import Spec
+from stepdbg.protocol.breakpoints import Evaluating, Spec
 from stepdbg.protocol.connection import Connection
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopRecord
@@ -68,7 +68,9 @@ class ConnectionLost:
     reason: str
 
 
-Event = m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | m.Logged | Output | Exited | ConnectionLost
+Event = (
+    m.Hello | m.Stopped | m.Continued | m.Progress | m.Warned | m.Logged | Evaluating | Output | Exited | ConnectionLost
+)
 
 
 @dataclass
@@ -212,6 +214,16 @@ class Session(ABC):
         """
         numbers = [number for number, pending in self._pending.items() if pending.query == query]
         return sum(self._cancel(number) for number in numbers) > 0
+
+    def cancel_evaluation(self) -> bool:
+        """Cancel what `Evaluating` told of: the script stops there. False: it does not run."""
+        if self._connection.state is not State.RUNNING:
+            return False
+        try:
+            self._send(m.Cancel(0))
+        except SessionClosedError:
+            return False
+        return True
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 

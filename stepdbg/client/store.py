@@ -15,7 +15,7 @@ from typing import Any
 
 from stepdbg.client.session import ConnectionLost, Event, Exited, Output, SessionInfo
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.breakpoints import WATCHES, Book, Kind
+from stepdbg.protocol.breakpoints import WATCHES, Book, Evaluating, Kind
 from stepdbg.protocol.edits import Edit, Edited
 from stepdbg.protocol.graph import GraphPage, GraphRow, Lens, Watching
 from stepdbg.protocol.leaks import GetLeaks, LeakReport
@@ -134,6 +134,8 @@ class View:
     """By file, as asked for in this run."""
     watching: Watching | None = None
     """What is recorded about graphs, as last told; None: never asked, as it is at first."""
+    evaluating: Evaluating | None = None
+    """What is evaluated while the script runs, and takes a while."""
     pausing: bool = False
     """A pause was asked for, and the script has not reached a boundary since."""
     exited: Exited | None = None
@@ -178,20 +180,24 @@ def apply_event(view: View, event: Event) -> View:
         return replace(view, hello=event, status=Status.RUNNING)
     if isinstance(event, m.Stopped):
         history = (*view.history, Recorded(event.stop))[-HISTORY:]
-        return replace(view, status=Status.STOPPED, history=history, shown=None, progress=None, pausing=False)
+        return replace(
+            view, status=Status.STOPPED, history=history, shown=None, progress=None, pausing=False, evaluating=None
+        )
     if isinstance(event, m.Continued):
         return replace(_idle(view), status=Status.RUNNING, shown=None)
     if isinstance(event, m.Progress):
-        return replace(view, progress=event)
+        return replace(view, progress=event, evaluating=None)
+    if isinstance(event, Evaluating):
+        return replace(view, evaluating=event if event.what else None)
     if isinstance(event, m.Warned):
         return replace(view, notices=(*view.notices, event.text)[-50:])
     if isinstance(event, m.Logged):
         return replace(view, logged=(*view.logged, event)[-LOGGED:])
     if isinstance(event, Exited):
-        return replace(_idle(view), status=Status.ENDED, exited=event, progress=None, pausing=False)
+        return replace(_idle(view), status=Status.ENDED, exited=event, progress=None, pausing=False, evaluating=None)
     if isinstance(event, ConnectionLost):
         status = view.status if view.status is Status.ENDED else Status.RUNNING
-        return replace(_idle(view), status=status, lost=event.reason)
+        return replace(_idle(view), status=status, lost=event.reason, evaluating=None)
     assert isinstance(event, Output)
     return view
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from stepdbg.errors import UsageError
 from stepdbg.protocol.breakpoints import WATCHES, Breakpoint, title
 
-_HIT = re.compile(r"(?:^|; )(?:breakpoint|watch) (\d+):")
+_HIT = re.compile(r"(?:^|; )(?:breakpoint|watch) (\d+):(?! its \w+ was cancelled)")
 
 
 def hit(rows: Iterable[Breakpoint], why: str) -> list[Breakpoint]:

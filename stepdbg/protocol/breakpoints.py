@@ -91,6 +91,17 @@ class Book:
 
 
 @dataclass(frozen=True)
+class Evaluating:
+    """While the script runs: what the user wants evaluated there takes a while, every second."""
+
+    what: str
+    """"breakpoint 1: its condition"; empty: it is over."""
+    seconds: int
+    stuck: bool = False
+    """It was cancelled two seconds ago, and goes on: a call into C, which nothing interrupts."""
+
+
+@dataclass(frozen=True)
 class SetBreakpoint:
     """Make one. Failed where its condition cannot be read, or nothing has that name."""
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, get_args
 
-from stepdbg.protocol.breakpoints import DeleteBreakpoint, EditBreakpoint, GetBreakpoints, SetBreakpoint, Spec
+from stepdbg.protocol.breakpoints import (
+    DeleteBreakpoint,
+    EditBreakpoint,
+    Evaluating,
+    GetBreakpoints,
+    SetBreakpoint,
+    Spec,
+)
 from stepdbg.protocol.chain import ChainPage, Way
 from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import SetRequiresGrad, SetValue
@@ -15,12 +22,7 @@ from stepdbg.protocol.inside import FindTarget, GetHeld, Target
 from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
-from stepdbg.protocol.records import (
-    ParameterPage,
-    SourceText,
-    StopRecord,
-    ValuesRecord,
-)
+from stepdbg.protocol.records import ParameterPage, SourceText, StopRecord, ValuesRecord
 from stepdbg.protocol.shown import SetNames
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
@@ -159,7 +161,8 @@ class Detach:
 class Cancel:
     """The answer to the request `id` is not wanted any more. It is `Failed` then, unless it has been answered already.
 
-    A `Resume` or `Detach` that comes while a request is being answered cancels it as well.
+    A `Resume` or `Detach` that comes while a request is being answered cancels it as well. While the script runs, `id`
+    0 is what `Evaluating` tells of: the script stops there.
     """
 
     id: int
@@ -368,13 +371,11 @@ Query = (
     | GetOtherMemory | GetGradients
     | GetLeaks | GetWhatIf | SetNames
 )  # fmt: skip
-ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged
+ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged | Evaluating
 ToAgent = Resume | Pause | Detach | Cancel | Query
 Message = ToClient | ToAgent
 
-TO_CLIENT: tuple[type[Any], ...] = (
-    Hello, Stopped, Continued, Progress, Reply, Failed, Working, Warned, Logged,
-)  # fmt: skip
+TO_CLIENT: tuple[type[Any], ...] = get_args(ToClient)
 QUERIES: tuple[type[Any], ...] = get_args(Query)
 TO_AGENT: tuple[type[Any], ...] = (Resume, Pause, Detach, Cancel, *QUERIES)
 

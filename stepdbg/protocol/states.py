@@ -3,7 +3,8 @@
     state      agent may send                      screen's side may send       next state
     ─────────  ──────────────────────────────────  ───────────────────────────  ─────────────────────────
     STARTING   Hello                                                            → RUNNING
-    RUNNING    Progress, Warned, Logged            Pause, Detach                (stays)
+    RUNNING    Progress, Warned, Logged,           Pause, Cancel, Detach        (stays)
+               Evaluating
     RUNNING    Stopped                                                          → STOPPED
     STOPPED    Reply, Failed, Working, Warned      queries, Cancel, Pause       (stays)
     STOPPED                                        Resume                       → RESUMING
@@ -14,7 +15,7 @@
 
 A Resume that cannot be followed (a skip of what cannot be skipped) is refused before it is sent: `StopRecord.next`
 says what is skippable. Pause and Stopped may cross on the wire, so a Pause is legal in every state after Hello, and a
-Detach sent while running may find the agent stopped.
+Detach or Cancel sent while running may find the agent stopped.
 
 An illegal message raises and changes nothing.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 from stepdbg.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Evaluating
 
 
 class State(Enum):
@@ -53,6 +55,7 @@ _AGENT_SAYS: dict[State, dict[type[Any], State]] = {
         m.Progress: State.RUNNING,
         m.Warned: State.RUNNING,
         m.Logged: State.RUNNING,
+        Evaluating: State.RUNNING,
         m.Stopped: State.STOPPED,
     },
     State.STOPPED: dict.fromkeys(_STAY_ANSWERS, State.STOPPED),
@@ -62,7 +65,7 @@ _AGENT_SAYS: dict[State, dict[type[Any], State]] = {
 
 _CLIENT_SAYS: dict[State, dict[type[Any], State]] = {
     State.STARTING: {},
-    State.RUNNING: {m.Pause: State.RUNNING, m.Detach: State.RUNNING},
+    State.RUNNING: {m.Pause: State.RUNNING, m.Cancel: State.RUNNING, m.Detach: State.RUNNING},
     State.STOPPED: {
         m.Pause: State.STOPPED,
         m.Cancel: State.STOPPED,

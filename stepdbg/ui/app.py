@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -16,13 +16,14 @@ from textual.widgets import Input
 from textual.worker import Worker
 
 from stepdbg.client import store
-from stepdbg.client.session import Event, Exited, Output, Session
+from stepdbg.client.session import Event, Output, Session
 from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage, StopReason
+from stepdbg.ui.behind import InOrder
 from stepdbg.ui.messages import (
     ConsoleInput,
     ConsoleResized,
@@ -53,7 +54,7 @@ its own, unless it is one for another reason than stepping. Others would do some
 """
 
 
-class StepdbgApp(Parts, App[Exited | None]):
+class StepdbgApp(Parts, InOrder):
     """Shows one session and sends it the user's commands. Runs as `run()` and returns how the script ended.
 
     The session is started by the app and closed by it, however the app ends.
@@ -293,9 +294,11 @@ class StepdbgApp(Parts, App[Exited | None]):
         """ctrl+c: copy what is selected with the mouse; else pause what runs, or stop work that takes long."""
         if self.screen.get_selected_text():
             self.screen.action_copy_text()
+        elif self._stop_work():
+            pass
         elif self._seen.status is Status.RUNNING and self._seen.lost is None:
             self.pause_script()
-        elif not self._stop_work():
+        else:
             self.notify("press q to quit", markup=False)
 
     def resume_script(self, action: m.Action, target: Target | None = None) -> None:
@@ -373,6 +376,8 @@ class StepdbgApp(Parts, App[Exited | None]):
 
     def _stop_work(self) -> bool:
         """Cancel expressions and answers that take a while; False: there are none."""
+        if self._seen.evaluating is not None:
+            return self._session.cancel_evaluation()
         expressions = self.words.cancel()
         return (self._seen.live and self._requests.cancel()) or expressions
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from stepdbg.commands import book, parse
-from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.protocol.breakpoints import (
     WATCHES,
@@ -34,7 +33,9 @@ Query = SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
 class BreakpointCommands:
     """The app's part for breakpoints (`commands.command.BreakpointHost`)."""
 
-    def __init__(self, app: StepdbgApp, ask: Ask, answered: Callable[[int, Any, Book], None]) -> None:
+    def __init__(
+        self, app: StepdbgApp, ask: Callable[[Any], Awaitable[Any]], answered: Callable[[int, Any, Book], None]
+    ) -> None:
         self._app = app
         self._ask = ask
         self._answered = answered

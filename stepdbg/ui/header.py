@@ -117,6 +117,8 @@ def concern(view: View | None) -> tuple[object, ...]:
         stop,
         recorded.edits if recorded is not None else (),
         view.progress,
+        view.evaluating,
+        view.pausing,
         view.exited,
         view.lost,
     )
@@ -203,6 +205,12 @@ class StatusLine(Widget, can_focus=False):
         if view.status is Status.STARTING:
             why = f" ({view.info.python_reason})" if view.info.python_reason else ""
             return Content(f"starting python, waiting for import torch · {view.info.python}{why}")
+        if view.evaluating is not None:
+            seconds = view.evaluating.seconds
+            takes = f"{view.evaluating.what} takes {f'{seconds} s so far' if seconds else 'a while'}"
+            if view.evaluating.stuck:
+                return Content(f"{takes}; cancelled, but it waits for a call that cannot be interrupted")
+            return Content(f"{takes} · escape cancels it")
         if view.progress is not None and view.progress.phase and not view.pausing:
             return Content(f"running… now in {view.progress.phase} · p pauses")
         if view.pausing:

@@ -42,4 +42,4 @@ class Parts:
         self.leaks = LeakCommands(app, ask, answered)
         self.chains = ChainCommands(app, ask, partial(answered, 0))
         self.words = WordsCommands(app, ask)
-        self.breakpoints = BreakpointCommands(app, ask, answered)
+        self.breakpoints = BreakpointCommands(app, self.words.patience.ask, answered)

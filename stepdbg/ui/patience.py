@@ -6,7 +6,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stepdbg.commands.exporting import Ask
-from stepdbg.protocol.words import EVALUATING, STUCK, Evaluate
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.words import EVALUATING, STUCK
 from stepdbg.ui.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ class Patience:
 
     def __init__(self, app: StepdbgApp, ask: Ask) -> None:
         self._app, self._ask = app, ask
-        self._since: dict[int, tuple[Evaluate, float]] = {}
+        self._since: dict[int, tuple[m.Query, float]] = {}
         self._cancelled: float | None = None
         self._last = 0
 
-    async def ask(self, query: Evaluate) -> Any:
+    async def ask(self, query: m.Query) -> Any:
         """As `Session.request`."""
         self._last = number = self._last + 1
         self._since[number] = query, monotonic()

@@ -30,6 +30,10 @@ def _last_word(text: str) -> str:
     return text.rpartition(" ")[2]
 
 
+class PromptInput(Input):
+    """Where it is typed. After an `enter` here nobody knows who has the next key before it is `PromptBar.Answered`."""
+
+
 class PromptBar(Vertical):
     """Hidden until opened; says what came of it by its messages."""
 
@@ -70,10 +74,13 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
             self.pattern = pattern
             self.done = done
 
+    class Answered(Message):
+        """What `enter` was pressed for is done, or refused: keys that came behind it may have their turn."""
+
     class Closed(Message):
         """The prompt is gone; the focus belongs where it was."""
 
-    input = query_one(Input)
+    input = query_one(PromptInput)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -90,7 +97,7 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         """The mark, the input and a line for what was wrong."""
         with Horizontal():
             yield Static(":", id="prompt-mark")
-            yield Input(id="prompt-input", select_on_focus=False)
+            yield PromptInput(id="prompt-input", select_on_focus=False)
         yield Static("", id="prompt-message", markup=False)
 
     def remember(self, history: History) -> None:
@@ -176,7 +183,10 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         event.stop()
-        line = event.value.strip()
+        self._enter(event.value.strip())
+        self.post_message(self.Answered())
+
+    def _enter(self, line: str) -> None:
         if line and self._lines[self.mode][-1:] != [line]:
             self._lines[self.mode] = [*self._lines[self.mode], line][-HISTORY:]
             if self.history is not None:

@@ -37,7 +37,7 @@ class WordsCommands:
         self._app = app
         self._ask = ask
         """Asks the session that there is."""
-        self._patience = Patience(app, ask)
+        self.patience = Patience(app, ask)
         self._chosen: tuple[int, int] | None = None
         """Number of a stop and index of the frame that is selected there."""
         self._displays: dict[int, str] = {}
@@ -83,7 +83,7 @@ class WordsCommands:
 
     async def _asked(self, title: str, query: Evaluate) -> Evaluated | None:
         try:
-            answer: Evaluated = await self._patience.ask(query)
+            answer: Evaluated = await self.patience.ask(query)
         except RequestError as error:
             self.say(title, [str(error)], wrong=True)
         except SessionClosedError:
@@ -112,7 +112,7 @@ class WordsCommands:
 
     def cancel(self) -> bool:
         """Cancel expressions that take a while; False: there is none."""
-        return self._patience.cancel()
+        return self.patience.cancel()
 
     def show_traceback(self) -> None:
         """Of the last error of an expression; else of the script's exception."""
@@ -174,7 +174,7 @@ class WordsCommands:
         shown = []
         for number, text in list(self._displays.items()):
             try:
-                answer: Evaluated = await self._patience.ask(Evaluate(0, text, self.frame))
+                answer: Evaluated = await self.patience.ask(Evaluate(0, text, self.frame))
             except RequestError as error:
                 lines: tuple[str, ...] = (str(error),)
             except SessionClosedError:

@@ -42,8 +42,11 @@ def drive(
     actions: Sequence[m.Action] = (),
     visit: Visit | None = None,
     settings: m.Settings | None = None,
+    heard: Callable[[ThreadSession, Any], None] = lambda _session, _event: None,
 ) -> Drive:
-    """Run `train` under the agent: at each stop `visit`, then the next of `actions` (NEXT once they are used up)."""
+    """Run `train` under the agent: at each stop `visit`, then the next of `actions` (NEXT once they are used up);
+    `heard`: told of each event.
+    """
 
     async def run() -> Drive:
         session = ThreadSession(train, settings)
@@ -54,6 +57,7 @@ def drive(
             async with asyncio.timeout(SECONDS):
                 async for event in session.events():
                     result.events.append(event)
+                    heard(session, event)
                     if isinstance(event, m.Stopped):
                         result.stops.append(event.stop)
                         chosen = await visit(session, event.stop) if visit is not None else None

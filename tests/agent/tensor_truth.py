@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from stepdbg.protocol.records import TensorStats
+from stepdbg.agent.values.sides import Side
+from stepdbg.protocol.records import TensorStats, TensorView
 
 
 def numbers(tensor: torch.Tensor) -> list[float]:
@@ -16,6 +17,12 @@ def numbers(tensor: torch.Tensor) -> list[float]:
     if tensor.is_complex():
         return [abs(complex(v)) for v in tensor.to(torch.complex128).reshape(-1).tolist()]
     return [float(v) for v in tensor.reshape(-1).tolist()]
+
+
+def page(tensor: torch.Tensor, columns: int = 5) -> TensorView:
+    """The first five rows as the values pane has them, and the statistics beside them. Inside `quiet()`."""
+    side = Side(tensor)
+    return side.blank() if side.shape is None else side.view(side.axes(""), 0, 0, 5, columns, 4, None)
 
 
 def root(value: Fraction) -> float:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import stepdbg
+from stepdbg.agent import frames
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
@@ -585,3 +586,9 @@ def test_each_backward_has_its_own_root() -> None:
     assert ahead == ["first", "second"] * 2
     ran = [r.subject for s in run.stops for r in s.just_ran if r.phase is Phase.BACKWARD]
     assert ran == ["first", "second"] * 2
+
+
+def test_libraries_of_another_environment_are_libraries() -> None:
+    for place in ("/elsewhere/lib/python3.13/site-packages/torch/nn/functional.py", "/x/dist-packages/lib/a.py"):
+        assert not frames.is_user(place)
+    assert frames.is_user("/home/someone/project/train.py")

@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 
 from stepdbg.agent import tensors
 from stepdbg.agent.quiet import quiet
-from stepdbg.agent.tensors.cells import EXACT
 from stepdbg.agent.tensors.histogram import SAMPLE
 from stepdbg.agent.tensors.pieces import CHUNK
+from tests.agent.tensor_truth import page
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
@@ -146,30 +146,17 @@ AWKWARD = awkward()
 def test_any_tensor_is_shown_or_said_to_be_unshowable(name: str) -> None:
     tensor = AWKWARD[name]
     with quiet():
-        view = tensors.view(tensor, row=0, column=0, rows=5, columns=5, bins=4)
+        view, stats = page(tensor), tensors.statistics(tensor, 4)
         (norm,) = tensors.norms([tensor])
-    if view.stats is None:
+    if name in ("meta", "lazy"):
         assert view.note
+        assert view.stats is None
+        assert stats.note
         assert norm.value is None
         assert norm.note
     else:
-        assert norm.value == pytest.approx(view.stats.norm or 0.0)
-    shown = {"meta", "lazy"}
-    assert (view.stats is None) == (name in shown)
-
-
-def test_a_page_of_cells() -> None:
-    tensor = torch.arange(24.0).reshape(2, 3, 4)
-    with quiet():
-        view = tensors.view(tensor, row=2, column=1, rows=2, columns=2, bins=0)
-    assert (view.rows, view.columns, view.row, view.column) == (6, 4, 2, 1)
-    assert view.cells == (("9", "10"), ("13", "14"))
-
-
-def test_a_page_beyond_the_end_is_moved_back() -> None:
-    with quiet():
-        view = tensors.view(torch.ones(2, 2), row=9, column=9, rows=3, columns=3, bins=0)
-    assert (view.row, view.column, view.cells) == (1, 1, (("1",),))
+        assert norm.value == pytest.approx(stats.norm or 0.0)
+        assert view.stats is not None or "nested" in view.note
 
 
 def test_histograms_count_every_element_or_say_how_many() -> None:
@@ -180,17 +167,6 @@ def test_histograms_count_every_element_or_say_how_many() -> None:
     assert exact.histogram == tuple(int(c) for c in np.histogram(small.double().numpy(), 10)[0])
     assert exact.sampled is None
     assert sampled.sampled == sum(sampled.histogram) < large.numel()
-
-
-@pytest.mark.parametrize(
-    ("numel", "asked", "exact"), [(100_000, False, True), (EXACT + 1, False, False), (EXACT + 1, True, True)]
-)
-def test_what_is_looked_at_has_an_exact_histogram_unless_it_is_large(numel: int, asked: bool, exact: bool) -> None:
-    with quiet():
-        view = tensors.view(torch.rand(numel), row=0, column=0, rows=1, columns=1, bins=8, exact=asked)
-    assert view.stats is not None
-    assert (view.stats.sampled is None) == exact
-    assert (sum(view.stats.histogram) == numel) == exact
 
 
 def test_quiet_leaves_modes_and_tracers_as_they_were() -> None:

@@ -16,6 +16,7 @@ from stepdbg.ui import UiConfig
 from stepdbg.ui.header import StatusLine
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
+from stepdbg.ui.progress import ProgressLine
 from stepdbg.ui.screens.breakpoints import BreakpointsScreen, bars
 
 
@@ -128,6 +129,36 @@ async def test_the_list_switches_edits_and_deletes() -> None:
         screen, lines = await listed(driver)
         await driver.press("home", "d")
         await driver.until(lambda: len(rows(driver)) == 1, "it is gone")
+
+
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+async def test_a_condition_that_never_ends_is_cancelled(key: str) -> None:
+    async with running("two_nets", size=NARROW) as driver:
+        await enter(driver, "break step if sum(1 for _ in iter(int, 1))")
+        await enter(driver, "commands 1 continue")
+        await driver.press("c")
+        said = "breakpoint 1: its condition takes a while · escape cancels it"
+        await driver.until(lambda: said in driver.text(StatusLine), "it is said that it takes a while")
+        await driver.press(key)
+        await driver.stopped_at(2)
+        assert "● breakpoint 1: its condition was cancelled after " in driver.text(StatusLine)
+        assert "; it is off now" in driver.text(StatusLine)
+        assert [row.spec.enabled for row in rows(driver)] == [False]
+        await driver.step()
+        assert driver.stop.iteration == 2
+
+
+async def test_a_watched_expression_that_never_ends_is_cancelled() -> None:
+    async with running("two_nets") as driver:
+        line = driver.app.main.query_one(ProgressLine)
+        await driver.press("colon", *"watch sum(1 for _ in iter(int, 1))", "enter")
+        await driver.until(lambda: line.progress is not None, "it is said that it takes a while")
+        await driver.press("escape")
+        await driver.until(lambda: line.progress is None, "it is over")
+        await driver.settled()
+        assert notices(driver)[-1].endswith("(cancelled; it is off now)")
+        assert [row.spec.enabled for row in rows(driver)] == [False]
+        await driver.step()
 
 
 async def test_commands_run_on_a_hit_and_logpoints_write() -> None:

@@ -351,7 +351,7 @@ async def graph_keys(driver: Driver) -> None:
 async def shown(driver: Driver, pane: GraphPane) -> None:
     """Wait until the tree shows what the pane's lens asks for."""
     await driver.until(
-        lambda: driver.now.graph is not None and driver.now.graph.lens == pane.lens and pane._seek is None,
+        lambda: driver.now.graph is not None and driver.now.graph.lens == pane.lens and pane._places.sought is None,
         f"the graph is shown as {pane.lens}",
     )
     await driver.settled()

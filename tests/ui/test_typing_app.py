@@ -45,6 +45,27 @@ async def test_keys_after_the_digit_of_a_pane_are_for_that_pane(size: tuple[int,
         assert not driver.app.main.query_one(PromptBar).is_open
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+async def test_keys_behind_an_enter_are_for_whom_it_leaves_the_keys(size: tuple[int, int]) -> None:
+    async with running("two_nets", size=size) as driver:
+        main, prompt = driver.app.main, driver.app.main.query_one(PromptBar)
+        parameters = main.query_one(ParametersPane)
+        await driver.press("1")
+        burst(driver, "/net\r2m")
+        await driver.until(lambda: parameters.look.arrangement.tree, "the tree of the parameters")
+        burst(driver, "/weight\r1")
+        await driver.until(lambda: parameters._pattern == "weight", "the second search")
+        await driver.until(lambda: main.current == "1", "and the way back")
+        await driver.settled()
+        assert main.query_one(GraphPane).lens.pattern == "net"
+        assert not prompt.is_open
+        burst(driver, ":focus values\r:focus memory\rz")
+        await driver.until(lambda: main.maximised, "the room")
+        assert main.current == "4"
+        burst(driver, ":nosuch\r!")
+        await driver.until(lambda: prompt.input.value == "nosuch!", "what was refused is there to be corrected")
+
+
 async def test_a_digit_is_a_letter_in_the_line_for_the_script() -> None:
     async with running("two_nets") as driver:
         await driver.press("6")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stepdbg.errors import LocalProtocolError, RemoteProtocolError
 from stepdbg.protocol import codec
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Evaluating
 from stepdbg.protocol.connection import Connection
 from stepdbg.protocol.graph import GraphEdges, GraphPage, Lens
 from stepdbg.protocol.records import StopReason, StopRecord
@@ -130,13 +131,16 @@ def test_every_message_through_two_peers(kind: type, role: Role, state: State) -
 
 
 def test_who_may_tell_of_work_and_cancel_it_when() -> None:
-    """Both only at a stop; what was on its way when the screen let the script go on still arrives."""
+    """Of queries only at a stop; what was on its way when the screen let the script go on still arrives. While the
+    script runs, what is evaluated there is told of and cancelled.
+    """
     legal = {
         (Role.AGENT, m.Working): {State.STOPPED, State.RESUMING},
-        (Role.CLIENT, m.Cancel): {State.STOPPED},
+        (Role.AGENT, Evaluating): {State.RUNNING},
+        (Role.CLIENT, m.Cancel): {State.STOPPED, State.RUNNING},
     }
     for role in Role:
-        for kind in (m.Working, m.Cancel):
+        for kind in (m.Working, Evaluating, m.Cancel):
             for state in PATHS:
                 sides = peers(state)
                 if state in legal.get((role, kind), ()):

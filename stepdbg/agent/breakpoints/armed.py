@@ -56,6 +56,11 @@ class Armed:
         """Why the script is held, when it has been hit."""
         return self.spec.condition or title(self.as_shown)
 
+    def switch_off(self, why: str) -> None:
+        """Be off until the user switches it on again, and say why."""
+        self.enabled = False
+        self.note = f"{why}; it is off now"
+
     def told(self) -> Breakpoint:
         """As the screen's side shows it."""
         spec = replace(self.spec, ignore=self.ignore, enabled=self.enabled)

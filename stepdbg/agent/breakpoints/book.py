@@ -16,7 +16,7 @@ from stepdbg.agent.breakpoints.conditions import UnknownError, failure
 from stepdbg.agent.breakpoints.known import Now
 from stepdbg.agent.breakpoints.watches import Watches
 from stepdbg.agent.quiet import quiet
-from stepdbg.agent.work import NotThereError
+from stepdbg.agent.work import GivenUpError, NotThereError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Grain, Place
@@ -161,7 +161,7 @@ class Breakpoints:
             self._module_before = place.kind
         for armed in rows:
             if matching.at(armed, place, entered):
-                self._hit(armed, frame, reasons)
+                self._hit(armed, _users(frame), reasons)
             elif armed.spec.kind is Kind.LINE and place.when == "before":
                 file, line = armed.spec.target, armed.spec.line
                 if lines.is_at(frame, file, line) and self._first_call(frame, armed):
@@ -190,11 +190,14 @@ class Breakpoints:
         if condition is not None:
             try:
                 if condition.computes:
-                    with quiet():
+                    with quiet(), control.tracker.cancelling.running(f"breakpoint {armed.number}: its condition"):
                         true = bool(condition.value(now, frame, control.tracker))
                 else:
                     true = bool(condition.value(now, frame, control.tracker))
             except UnknownError:
+                return
+            except GivenUpError as error:
+                self._cancelled(armed, f"its condition was {error}", reasons)
                 return
             except Exception as error:
                 if armed.failed:
@@ -210,8 +213,12 @@ class Breakpoints:
             armed.ignore -= 1
             return
         if armed.text is not None:
-            with quiet():
-                text = armed.text.filled(now, frame, control.tracker)
+            try:
+                with quiet(), control.tracker.cancelling.running(f"logpoint {armed.number}: its text"):
+                    text = armed.text.filled(now, frame, control.tracker)
+            except GivenUpError as error:
+                self._cancelled(armed, f"its text was {error}", reasons)
+                return
             control.say(m.Logged(armed.number, text, control.tracker.loop.iteration))
             return
         word = "watch" if armed.spec.kind in (Kind.NAN, Kind.CHANGE) else "breakpoint"
@@ -220,11 +227,19 @@ class Breakpoints:
             del self.rows[armed.number]
             self.arm(None)
 
+    def _cancelled(self, armed: Armed, what: str, reasons: list[str]) -> None:
+        """The user has cancelled what it evaluates. It would take as long the next time, so it is switched off."""
+        armed.switch_off(what)
+        if self._control is not None:
+            self._control.look()  # a Detach may be why
+        reasons.append(f"breakpoint {armed.number}: {armed.note}")
+        self.arm(None)
+
     def _first_call(self, frame: FrameType | None, armed: Armed) -> bool:
         """Whether the line is come to anew: not from an earlier call in the same line."""
         if frame is None:
             return False
-        users = next((f for f in frames.walk(frame) if frames.is_user(f.f_code.co_filename)), frame)
+        users = _users(frame) or frame
         call = id(users), users.f_lineno or 0, users.f_lasti
         before, armed.last_call = armed.last_call, call
         return before[:2] != call[:2] or call[2] <= before[2]
@@ -363,6 +378,11 @@ class Breakpoints:
             self._watches = Watches(weakref.proxy(self._control), self._watch_found)
         self._watches.nan = nan
         self._watches.set_changes({a.number: a.spec.target for a in changes}, names)
+
+
+def _users(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame of the user's in that stack; where there is none, its innermost."""
+    return next((f for f in frames.walk(frame) if frames.is_user(f.f_code.co_filename)), frame) if frame else None
 
 
 def _teller(reached: lines.Reached) -> lines.Teller:

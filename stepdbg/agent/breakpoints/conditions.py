@@ -30,6 +30,10 @@ _FUNCTIONS: dict[str, Any] = {
 }
 
 
+_LOOPS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+"""What may take long with nothing of the user's in it."""
+
+
 class Known(Protocol):
     """Finds out what each of OWN is."""
 
@@ -60,8 +64,9 @@ class Expression:
         self.users = sorted(names - bound - set(_FUNCTIONS))
         """Names that only the user's frame knows."""
         self._tree = ast.fix_missing_locations(tree)
-        self.computes = bool(self.users) or "grad.norm" in self.own
-        """Whether its value takes operations of torch's: ask for it inside `quiet()`."""
+        self._loops = any(isinstance(node, _LOOPS) for node in ast.walk(tree))
+        self.computes = self._loops or bool(self.users) or "grad.norm" in self.own
+        """Whether its value takes operations of torch's, or may take long: ask for it inside `quiet()`."""
         self._function: Callable[..., Any] | None = None
         """Of the values of `own`: names of ours only."""
         if not self.users:
@@ -76,15 +81,17 @@ class Expression:
             )
 
     def value(self, known: Known, frame: FrameType | None, tracker: Tracker) -> Any:
-        """What it gives now. Raises what it raises; UnknownError where a number is not known.
+        """What it gives now. Raises what it raises; UnknownError where a number is not known, GivenUpError where it was
+        cancelled.
 
         Call inside `quiet()` where it `computes`.
         """
         values = [known.value(name) for name in self.own]
         if None in values:
             raise UnknownError(f"{self.own[values.index(None)]} is not known here")
-        if self._function is not None:
-            return self._function(*values)
+        function = self._function
+        if function is not None:
+            return tracker.cancelling.run(lambda: function(*values)) if self._loops else function(*values)
         own = {f"{name} ": value for name, value in zip(self.own, values, strict=True)}
         return show.evaluate(ast.unparse(_Filled(own).visit(copy.deepcopy(self._tree))), frame, tracker)
 
@@ -111,7 +118,7 @@ class Text:
         self.users = [name for _, expression, *_ in self._parts if expression for name in expression.users]
 
     def filled(self, known: Known, frame: FrameType | None, tracker: Tracker) -> str:
-        """The text with values in it; what cannot be told is said in its place."""
+        """The text with values in it; what cannot be told is said in its place. Raises GivenUpError."""
         made = []
         for literal, expression, form, conversion in self._parts:
             made.append(literal)
@@ -130,6 +137,8 @@ def _told(
         return format(value, form) if form else short(value)
     except UnknownError:
         return "unknown"
+    except GivenUpError:
+        raise
     except Exception as error:
         return f"<{_line(error)}>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.breakpoints.conditions import as_number, failure, short
 from stepdbg.agent.naming import Names
 from stepdbg.agent.values import show
-from stepdbg.agent.work import NotThereError
+from stepdbg.agent.work import GivenUpError, NotThereError
 from stepdbg.protocol.breakpoints import (
     WATCHES,
     Book,
@@ -30,6 +31,9 @@ from stepdbg.protocol.breakpoints import (
 if TYPE_CHECKING:
     from stepdbg.agent.breakpoints.book import Breakpoints
     from stepdbg.agent.tracker import Tracker
+
+PASSING = ("its condition ", "its text ", "cancelled")
+"""How notes begin that an edit makes void."""
 
 Query = SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
 
@@ -81,6 +85,7 @@ class Desk:
         self._arm()
         if spec.kind is Kind.EXPRESSION:
             self._evaluate()
+            note = "" if armed.enabled else armed.note
         note = "; ".join(text for text in (note, armed.remark) if text)
         word = "watch" if spec.kind in WATCHES else "logpoint" if spec.log else "breakpoint"
         said = f"{word} {armed.number}: {described(armed.as_shown).removeprefix('watch ')}"
@@ -100,7 +105,7 @@ class Desk:
             made.append((armed, spec))
         for armed, spec in made:
             armed.set(spec, evaluation=book.evaluation)
-            armed.note = "" if armed.note.startswith("its condition failed") else armed.note
+            armed.note = "" if armed.note.startswith(PASSING) else armed.note
         self._arm()
         return self._told(query.number, _edited(query, chosen))
 
@@ -194,8 +199,12 @@ class Desk:
                 armed.note, armed.number_value = "", None
                 try:
                     value: Any = show.evaluate(armed.spec.target, frame, self.tracker)
-                    armed.value, armed.number_value = short(value), as_number(value)
+                    armed.value = self.tracker.cancelling.run(partial(short, value))
+                    armed.number_value = as_number(value)
                     del value
+                except GivenUpError as error:
+                    armed.value = ""
+                    armed.switch_off(str(error))
                 except Exception as error:
                     text = failure(error)
                     armed.value, armed.note = "", text.removeprefix(f"{armed.spec.target}: ")

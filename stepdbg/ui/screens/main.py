@@ -182,7 +182,7 @@ class MainScreen(Screen[None]):
     def _prompt_closed(self) -> None:
         target = self._before_prompt
         if target is not None and target.is_attached:
-            target.focus()
+            self.set_focus(target)  # now, as it is taken: keys may be waiting
         else:
             self.focus_pane(self.current)
 

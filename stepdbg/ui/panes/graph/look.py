@@ -34,6 +34,37 @@ class Seek:
         return self.where.startswith(("parameter:", "node:", "module:"))
 
 
+class Places:
+    """What is sought now, and where the jumps began that can be gone back."""
+
+    def __init__(self) -> None:
+        self.sought: Seek | None = None
+        self.jumps: list[int] = []
+        """Rows (by index) where jumps began."""
+        self._started = 0
+
+    def start(self, seek: Seek, count: int, failed: Mapping[str, str] | None) -> None:
+        """Seek that from now on, with `count` rows. `failed`: what has failed so far."""
+        # Two seeks of the same place are two questions: the count tells them apart.
+        self._started += 1
+        self.sought = replace(seek, count=count + self._started % 2, failed=failed)
+
+    def arrived(self, tree: GraphTree, lens: Lens) -> Seek | None:
+        """What was sought, where `tree` is the answer to it; then it is no more."""
+        seek = self.sought
+        if seek is None or tree.seek != seek.where or tree.lens != lens:
+            return None
+        self.sought = None
+        if tree.page.found is not None and seek.began is not None:
+            self.jumps.append(seek.began)
+        return seek
+
+    def give_up(self, failed: Mapping[str, str], failure: str) -> None:
+        """Seek nothing any more, where it has failed since it was asked for."""
+        if self.sought is not None and failure and failed is not self.sought.failed:
+            self.sought = None
+
+
 def row_of(place: Place | None) -> str:
     """Where in the graph a place inside a phase is, as `GetGraph.seek`; empty: nowhere."""
     if place is None:

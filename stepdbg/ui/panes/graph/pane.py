@@ -18,7 +18,7 @@ from stepdbg.ui.messages import CopyPath, ParameterSelected, ParametersMarked, W
 from stepdbg.ui.panes.graph import frame, rows
 from stepdbg.ui.panes.graph.detail import RowDetail, lines_for
 from stepdbg.ui.panes.graph.help import HELP, KEYS
-from stepdbg.ui.panes.graph.look import Look, Seek, row_of
+from stepdbg.ui.panes.graph.look import Look, Places, Seek, row_of
 from stepdbg.ui.panes.graph.picker import GraphPicker
 from stepdbg.ui.panes.graph.tree import GraphTreeList
 from stepdbg.ui.panes.recorded import RecordedPane
@@ -41,10 +41,7 @@ class GraphPane(RecordedPane):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
         self.look = Look()
-        self._seek: Seek | None = None
-        self._seeks = 0
-        self._jumps: list[int] = []
-        """Rows (by index) where jumps began."""
+        self._places = Places()
         self._follow = ""
         """A parameter, selected elsewhere, that the cursor is still to go to."""
         self._own: list[str] = []
@@ -86,10 +83,10 @@ class GraphPane(RecordedPane):
     def show_stop(self, recorded: Recorded) -> str | None:
         tree, stop = recorded.graph, recorded.stop.number
         if self.live:
-            self._give_up_seek(recorded)
+            self._places.give_up(recorded.failed, self._failure(recorded))
             if tree is not None:
                 if tree is not self._tree and not self.look.fit(tree):
-                    self._jumps.clear()
+                    self._places.jumps.clear()
             elif (failure := self._failure(recorded)) and not failure.startswith(frame.CANCELLED):
                 self.look.newest()
             self._ask_for(tree)
@@ -130,12 +127,12 @@ class GraphPane(RecordedPane):
 
     def _ask_for(self, tree: GraphTree | None) -> None:
         """Ask for rows that this way of looking shows, with the place that is sought among them."""
-        if tree is not None and tree.page.total and self._follow and self._seek is None:
+        if tree is not None and tree.page.total and self._follow and self._places.sought is None:
             name, self._follow = self._follow, ""
             here = self.tree_list.row_at_cursor
             if here is None or here.name != name:
                 self._start(Seek(f"parameter:{name}"))
-        if self._seek is not None or tree is None or tree.lens != self.lens:
+        if self._places.sought is not None or tree is None or tree.lens != self.lens:
             self.ask(self._first_rows())
 
     def _show_rows(self, stop: int, tree: GraphTree, listing: ParameterList | None) -> None:
@@ -148,14 +145,14 @@ class GraphPane(RecordedPane):
             self._tell()
 
     def wanted(self, stop: StopRecord) -> tuple[Query, ...]:
-        self._seek = None
+        self._places.sought = None
         if where := row_of(stop.at):
             self._start(Seek(where))
         return (self._first_rows(),)
 
     def _first_rows(self) -> GetGraph:
         first = self.tree_list.window[0] if self._tree is not None else 0
-        seek = self._seek or Seek("", count=self._count)
+        seek = self._places.sought or Seek("", count=self._count)
         return GetGraph(0, first, seek.count, self.lens, seek.where)
 
     @property
@@ -181,7 +178,7 @@ class GraphPane(RecordedPane):
     def _measure(self, recorded: Recorded, tree: GraphTree) -> None:
         """Once the tree has been painted, ask for the bytes that are not in it yet."""
         graph = recorded.stop.number, tree.page.graph
-        if not tree.page.unmeasured or self._not_measured == graph or self._seek is not None:
+        if not tree.page.unmeasured or self._not_measured == graph or self._places.sought is not None:
             return
         if self._failure(recorded):
             self._not_measured = graph
@@ -191,21 +188,17 @@ class GraphPane(RecordedPane):
     # ── places ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, seek: Seek) -> None:
-        # Two seeks of the same place are two questions: the count tells them apart.
-        self._seeks += 1
         view = self.view
         failed = view.history[-1].failed if view is not None and view.history else None
-        self._seek = replace(seek, count=self._count + self._seeks % 2, failed=failed)
+        self._places.start(seek, self._count, failed)
 
     def _arrive(self, tree: GraphTree) -> None:
         """Put the cursor where what was sought has been found."""
-        seek = self._seek
-        if seek is None or tree.seek != seek.where or tree.lens != self.lens:
+        seek = self._places.arrived(tree, self.lens)
+        if seek is None:
             return
-        self._seek = None
         found = tree.page.found
         if found is not None:
-            self._jumps += [seek.began] if seek.began is not None else []
             self.tree_list.go_to(found)
             if seek.by_user:
                 self._tell()
@@ -213,10 +206,6 @@ class GraphPane(RecordedPane):
             self.notify(seek.missing, markup=False)
         elif not seek.stays:
             self.tree_list.go_to(0)
-
-    def _give_up_seek(self, recorded: Recorded) -> None:
-        if self._seek is not None and self._failure(recorded) and recorded.failed is not self._seek.failed:
-            self._seek = None
 
     def _jump(self, where: str, missing: str) -> None:
         row = self.tree_list.row_at_cursor
@@ -276,7 +265,7 @@ class GraphPane(RecordedPane):
 
     def on_line_list_rows_wanted(self, event: LineList.RowsWanted) -> None:
         event.stop()
-        if self._seek is None:  # else it is wanted again once the place is known
+        if self._places.sought is None:  # else it is wanted again once the place is known
             self.ask(GetGraph(0, event.offset, event.count, self.lens))
 
     def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
@@ -309,7 +298,7 @@ class GraphPane(RecordedPane):
         if self._is_present("the other view") and view is not self.lens.view:
             row = self.tree_list.row_at_cursor
             self.look.other_view()
-            self._jumps.clear()
+            self._places.jumps.clear()
             self._look_again(f"parameter:{row.name}" if row is not None and rows.parameter_of(row) else "row:0")
 
     def fold(self, base: int) -> None:
@@ -335,7 +324,7 @@ class GraphPane(RecordedPane):
         """Look at that graph, 0: at the newest, at each stop; None: at the same as before."""
         if graph is not None and self._tree is not None and graph != self._tree.page.graph:
             self.look.enter(graph)
-            self._jumps.clear()
+            self._places.jumps.clear()
             self._look_again("row:0")
 
     # ── keys ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -354,10 +343,12 @@ class GraphPane(RecordedPane):
 
     def action_back(self) -> None:
         """To where the last jump began."""
-        if not self._jumps:
+        if not self._places.jumps:
             self.notify("there was no jump to come back from", markup=False)
         elif self._is_present("jumping"):
-            self._start(Seek(f"row:{self._jumps.pop()}", "the row where the jump began is folded away", by_user=True))
+            self._start(
+                Seek(f"row:{self._places.jumps.pop()}", "the row where the jump began is folded away", by_user=True)
+            )
             self.update_pane()
 
     def action_gradient(self) -> None:
