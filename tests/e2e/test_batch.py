@@ -74,7 +74,7 @@ def test_answers_stand_beside_the_scripts_own_output_which_is_that_of_the_bare_r
     assert (run.returncode, plain.returncode) == (7, 7)
     said = ours(run.stdout)
     assert said[0] == "stop 1 · iteration 1 · before zero_grad of optimiser"
-    assert any(line.split()[:2] == ["net.weight", "1×2"] for line in said)
+    assert any(line.split()[:2] == ["weight", "1×2"] for line in said)
     stack = said[said.index("> bt") + 1 : said.index("> up")]
     assert stack == ["  ▶  0  train.py:9 in train", "     1  train.py:15 in <module>"]
     assert said[said.index("> up") + 1] == "  1  train.py:15 in <module>"
@@ -149,9 +149,9 @@ def test_a_step_is_gone_through_parameter_by_parameter(script: str) -> None:
     said = ours(run.stdout)
     assert run.returncode == 7
     stops = [line for line in said if line.startswith("stop ")]
-    assert stops[2] == "stop 3 · iteration 1 · before net.weight in step of optimiser"
-    assert stops[3] == "stop 4 · iteration 1 · after net.weight in step of optimiser"
-    assert stops[4] == "stop 5 · iteration 1 · before net.bias in step of optimiser"
+    assert stops[2] == "stop 3 · iteration 1 · before weight in step of optimiser"
+    assert stops[3] == "stop 4 · iteration 1 · after weight in step of optimiser"
+    assert stops[4] == "stop 5 · iteration 1 · before bias in step of optimiser"
     assert stops[5].startswith("stop 6 · iteration 2 · before zero_grad")
     how = [line for line in said if line.startswith("  how")]
     assert how[0] == "  how   held: still its old value"
