@@ -99,13 +99,22 @@ class LossWatch:
             if self.seen.source == "output":
                 self.inline = PhaseRun(Phase.LOSS, detail="inside the model")
             return
+        if self.scaled and self._scales_what_was_seen(root):
+            return
         inside = output is root
         # A root of several elements is no loss: the script has handed backward a gradient for it.
         name = ("inside the model" if inside else "inline") if root.numel() == 1 else ""
         if name and last is not None and last.phase is Phase.FORWARD:
             self.inline = PhaseRun(Phase.LOSS, detail=name)
-        self.seen = Seen(weakref.ref(root), name, "output" if inside else "backward", station, self._place())
+        label = ", ".join(word for word in (name, "scaled" if self.scaled else "") if word)
+        self.seen = Seen(weakref.ref(root), label, "output" if inside else "backward", station, self._place())
         self.outputs.append(self.seen.ref)
+
+    def _scales_what_was_seen(self, root: Tensor) -> bool:
+        """Whether `root` is what a GradScaler made of the loss that was seen: then that is the loss still."""
+        seen = self.seen.ref() if self.seen is not None else None
+        node, made_by = root.grad_fn, seen.grad_fn if seen is not None else None
+        return node is not None and made_by is not None and any(n is made_by for n, _ in node.next_functions)
 
     def phase_ended(self, active: Active, error: BaseException | None, result: Any = None) -> None:
         """A phase other than FORWARD and LOSS has ended."""
@@ -150,7 +159,8 @@ class LossWatch:
             station = self.seen.station if self.seen is not None else Station(Phase.BACKWARD, 0)
             # What was read before is of another iteration, however long ago: no trend can be told from it.
             station.loss = station.loss_before = station.loss_place = None
-            self.seen = Seen(weakref.ref(root), "", "backward", station, self._place())
+            label = "scaled" if self.scaled else ""
+            self.seen = Seen(weakref.ref(root), label, "backward", station, self._place())
             self.outputs.append(self.seen.ref)
             self.roots = [self.seen.ref]
             if self._freeing:

@@ -22,10 +22,11 @@ from stepdbg.commands.files import lines_of
 from stepdbg.commands.info import Told
 from stepdbg.commands.prompt import parse
 from stepdbg.errors import RequestError, SessionClosedError, UsageError
-from stepdbg.launch.process import LAST_STOPS, Launch
+from stepdbg.launch.process import Launch
 from stepdbg.plain import words as plain_words
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
+from stepdbg.protocol.records import StopReason
 from stepdbg.protocol.words import Evaluate, Evaluated
 
 FAILED = 3
@@ -81,9 +82,9 @@ class _Batch:
             await self._commands()
             if self._left == "quit":
                 await self.session.close()
-            elif self.session.stop is not None and self.session.stop.reason in LAST_STOPS:
+            elif self.session.stop is not None and self.session.stop.reason is StopReason.FINISHED:
                 self.session.resume(m.Action.CONTINUE)
-            else:
+            else:  # of an exception as well: one that the script handles (`post_mortem`) is not its end
                 self.session.detach()
             await reader
         finally:

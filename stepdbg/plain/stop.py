@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from dataclasses import replace
 
 from stepdbg.plain import text
 from stepdbg.protocol.records import Frame, PhaseRun, SourceText, StopReason, StopRecord
@@ -14,15 +16,22 @@ _STATES = {"done": "✓", "next": "▶", "ahead": "·", "skipped": "–", "faile
 
 
 def lines(stop: StopRecord, width: int = 100) -> list[str]:
-    """Where the script is held, and why."""
-    made = [text.cut(f"stop {stop.number} · {iteration(stop)} · {where(stop)}", width)]
+    """Where the script is held, and why; what stopped it has lines of its own where it is long, and is never cut."""
+    here = f"stop {stop.number} · {iteration(stop)} · "
+    whole = here + where(stop)
+    if len(whole) <= width or not stop.why:
+        made = [text.cut(whole, width)]
+    else:
+        made = [text.cut(here + where(replace(stop, why="")), width), *_why(stop.why, width)]
     if stop.at is not None and stop.at.detail:
         made.append(text.cut(f"  how   {stop.at.detail}", width))
     if stop.just_ran:
         made.append(text.cut("  ran   " + ", ".join(run(one) for one in stop.just_ran), width))
     if stop.loss is not None:
         value = text.number(stop.loss.value) or "unknown"
-        made.append(f"  loss  {value}" + (f" ({stop.loss.name})" if stop.loss.name else ""))
+        earlier = f"of iteration {stop.loss.iteration}" if stop.loss.iteration != stop.iteration else ""
+        remark = ", ".join(part for part in (stop.loss.name, earlier) if part)
+        made.append(f"  loss  {value}" + (f" ({remark})" if remark else ""))
     if stop.here is not None:
         made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}", width))
     if stop.exception is not None:
@@ -30,6 +39,11 @@ def lines(stop: StopRecord, width: int = 100) -> list[str]:
     if stop.note:
         made.append(f"  {stop.note}")
     return made
+
+
+def _why(why: str, width: int) -> list[str]:
+    lines = textwrap.wrap(why, max(width - 8, 20), break_on_hyphens=False)
+    return [f"  {'why' if number == 0 else '':<6}{line}" for number, line in enumerate(lines)]
 
 
 def iteration(stop: StopRecord) -> str:
@@ -46,7 +60,8 @@ def where(stop: StopRecord) -> str:
         return "the script has run to its end"
     place = ""
     if stop.at is not None:
-        place = f"{stop.at.when} {stop.at.name}" + (f" ({stop.at.kind})" if stop.at.kind else "")
+        of = stop.at.kind or (stop.at.parameter if stop.at.parameter != stop.at.name else "")
+        place = f"{stop.at.when} {stop.at.name}" + (f" ({of})" if of else "")
     elif stop.next is not None:
         place = f"before {run(stop.next)}"
     inside = f" in {run(stop.inside[-1])}" if stop.inside else ""

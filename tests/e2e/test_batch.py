@@ -185,6 +185,16 @@ def test_an_exception_is_looked_at_where_it_was_raised(tmp_path: Path) -> None:
     assert "RuntimeError" in run.stderr
 
 
+def test_an_exception_that_the_script_handles_is_not_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "handles.py"
+    path.write_text(
+        "import torch, stepdbg\ntry:\n    torch.ones(2) @ torch.ones(3)\n"
+        "except RuntimeError:\n    stepdbg.post_mortem()\nprint('survived')\n"
+    )
+    run = batch("-c", "info stop", str(path))
+    assert (run.returncode, theirs(run.stdout)) == (0, "survived\n")
+
+
 @pytest.mark.slow
 def test_without_evaluation_expressions_are_refused(script: str) -> None:
     run = batch("--no-eval", "-c", "p 1", "-c", "info params", script)
