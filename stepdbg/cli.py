@@ -349,7 +349,8 @@ def _launch(arguments: Arguments, config: Config) -> Launch:
         phases=phases,
         evaluation=arguments.evaluation,
         previous_bytes=Settings.previous_bytes if previous is None else previous << 20,
-        breakpoints=SavedBreakpoints(arguments.target, module=arguments.module).load(),
+        # A batch says all it does.
+        breakpoints=() if arguments.batch else SavedBreakpoints(arguments.target, module=arguments.module).load(),
     )
     if arguments.output is not None:
         _check_output(arguments.output)

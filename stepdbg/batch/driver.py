@@ -25,6 +25,7 @@ from stepdbg.errors import RequestError, SessionClosedError, UsageError
 from stepdbg.launch.process import Launch
 from stepdbg.plain import words as plain_words
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.breakpoints import Book
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import StopReason
 from stepdbg.protocol.words import Evaluate, Evaluated
@@ -134,6 +135,10 @@ class _Batch:
             self._told_stop = stop.number
             self._writer.stop(stop)
             self._lines.extendleft(reversed(self._breakpoints.on_hit(stop)))
+            with suppress(SessionClosedError, RequestError):
+                watched = await self._breakpoints.watched()
+                if watched is not None:
+                    self._writer.answer("watch", watched)
             if self.numbered:
                 told = await self.displays()
                 if told is not None:
@@ -182,9 +187,12 @@ class _Batch:
         """As `Session.request`."""
         self._asked = query
         try:
-            return await self.session.request(query, progress)
+            answer = await self.session.request(query, progress)
         finally:
             self._asked = None
+        if isinstance(answer, Book) and self.view.history:
+            self.view = store.apply_answer(self.view, self.view.history[-1].stop.number, query, answer)
+        return answer
 
     def later(self, work: Coroutine[Any, Any, Told | None]) -> None:
         """To be awaited before the next command."""

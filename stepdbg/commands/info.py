@@ -111,7 +111,10 @@ async def _edits(_ask: Ask, context: Context) -> Told:
 
 async def _breakpoints(ask: Ask, context: Context) -> Told:
     book = await ask(GetBreakpoints(0))
-    return Told(breakpoints.lines(book, context.width), book)
+    watched = context.view.watched
+    return Told(
+        breakpoints.lines(book, context.width, lambda number: [seen.number for seen in watched.get(number, ())]), book
+    )
 
 
 async def _leaks(ask: Ask, context: Context) -> Told:

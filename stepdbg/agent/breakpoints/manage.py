@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
@@ -69,6 +70,10 @@ class Desk:
         if spec.kind is Kind.NAN and any(a.spec.kind is Kind.NAN for a in book.rows.values()):
             raise NotThereError("nan is watched already")
         if spec.kind is Kind.EXPRESSION:
+            for armed in book.rows.values():
+                if armed.spec.kind is Kind.EXPRESSION and armed.spec.target == spec.target:
+                    raise NotThereError(f"{spec.target} is watched already: watch {armed.number}")
+        if spec.kind is Kind.EXPRESSION:
             self._check_expression(spec)
         spec, note, missing = self._resolved(spec)
         if missing:
@@ -78,11 +83,12 @@ class Desk:
         armed.note = note
         book.rows[armed.number] = armed
         self._arm()
-        if spec.kind is Kind.EXPRESSION:
-            self._evaluate()
-        note = "; ".join(text for text in (note, armed.remark) if text)
         word = "watch" if spec.kind in WATCHES else "logpoint" if spec.log else "breakpoint"
         said = f"{word} {armed.number}: {described(spec).removeprefix('watch ')}"
+        if spec.kind is Kind.EXPRESSION:
+            self._evaluate()
+            said, note = f"{said} = {armed.value}" if armed.value else said, _meant(spec.target, armed.note)
+        note = "; ".join(text for text in (note, armed.remark) if text)
         return self._told(armed.number, f"{said} ({note})" if note else said)
 
     def _edit(self, query: EditBreakpoint) -> Book:
@@ -101,6 +107,8 @@ class Desk:
             armed.set(spec, evaluation=book.evaluation)
             armed.note = "" if armed.note.startswith("its condition failed") else armed.note
         self._arm()
+        if query.enabled:
+            self._evaluate()
         return self._told(query.number, _edited(query, chosen))
 
     def _chosen(self, number: int) -> list[Armed]:
@@ -191,6 +199,12 @@ class Desk:
                 except Exception as error:
                     text = failure(error)
                     armed.value, armed.note = "", text.removeprefix(f"{armed.spec.target}: ")
+
+
+def _meant(target: str, note: str) -> str:
+    """Why it has no value now, and the word that may have been meant: a variable could have that name as well."""
+    near = difflib.get_close_matches(target, ("nan", "grads", "stacks", "change"), n=1, cutoff=0.8)
+    return f"{note}; did you mean watch {near[0]}?" if note.startswith("NameError") and near else note
 
 
 def _is_short(written: str, full: str) -> bool:
