@@ -79,9 +79,12 @@ def find(word: str) -> Command:
         return BY_NAME[matches[0]]
     if matches:
         raise UsageError(f"{word!r} could be {_listed(matches)}")
-    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.6)
     if near:
-        raise UsageError(f"no command {word!r}: did you mean {_WORDS[near[0]].name}?")
+        name = _WORDS[near[0]].name
+        # One letter for another command is no likely slip, and an alias says nothing without its command.
+        meant = name if near[0] == name or len(near[0]) < 3 else f"{near[0]} ({name})"
+        raise UsageError(f"no command {word!r}: did you mean {meant}?")
     raise UsageError(f"no command {word!r}: ? lists all commands")
 
 

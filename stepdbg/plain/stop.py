@@ -101,7 +101,8 @@ def chosen(stop: StopRecord, now: int | None, number: int | None, step: int) -> 
     if not count:
         return "no line of the script is running at this stop: there are no frames"
     if number is not None and number >= count:
-        return f"there is no frame {number}: bt lists the {count} there are"
+        there = "0 is the only one" if count == 1 else f"bt lists the {count} there are"
+        return f"there is no frame {number}: {there}"
     at = (stop.here or 0) if now is None else now
     found = number if number is not None else at + step
     if found < 0:

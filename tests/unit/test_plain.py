@@ -92,6 +92,8 @@ def test_frames_and_source() -> None:
     assert stop.chosen(STOP, 1, None, 1) == "up: this is the outermost frame"
     assert stop.chosen(STOP, None, None, -1) == "down: this is the innermost frame"
     assert stop.chosen(STOP, None, 7, 0) == "there is no frame 7: bt lists the 2 there are"
+    alone = replace(STOP, stack=STACK[:1])
+    assert stop.chosen(alone, None, 7, 0) == "there is no frame 7: 0 is the only one"
     source = SourceText("/x/train.py", "a\nb\nc", changed=False)
     assert stop.source(source, 2) == ["      1  a", "▶     2  b", "      3  c"]
 

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from stepdbg.agent import frames, pointing
-from stepdbg.agent.breakpoints import lines
+from stepdbg.agent.breakpoints import known_names, lines
 from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.breakpoints.conditions import as_number, failure, short
 from stepdbg.agent.naming import Names
@@ -150,6 +150,8 @@ class Desk:
         kind = spec.kind
         if kind is Kind.LINE:
             return self._line(spec)
+        if kind in (Kind.OP, Kind.NODE):
+            return spec, known_names.check(kind, spec.target), ""
         if kind not in (Kind.NAME, Kind.MODULE, Kind.GRADIENT, Kind.CHANGE):
             return spec, "", ""
         names = self.names()
@@ -173,7 +175,10 @@ class Desk:
         parameters = [p.name for p in names.parameters]
         known = modules if kind is Kind.MODULE else parameters if kind is not Kind.NAME else [*modules, *parameters]
         what = {Kind.MODULE: "module", Kind.NAME: "module or parameter"}.get(kind, "parameter")
-        return spec, "", f"there is no {what} {spec.target}{pointing.nearest(spec.target, known)}"
+        hint = pointing.nearest(spec.target, known)
+        if kind is Kind.NAME and not hint and (torchs := known_names.kind_of(spec.target)):
+            hint = f": did you mean {torchs} {spec.target}?"
+        return spec, "", f"there is no {what} {spec.target}{hint}"
 
     def _line(self, spec: Spec) -> tuple[Spec, str, str]:
         codes = lines.codes_of(spec.target, self.stack, spec.line)
