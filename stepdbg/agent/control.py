@@ -166,13 +166,7 @@ class Control:
         self._hold(cause, frames.of_call(frame), holding)
 
     def hold_here(
-        self,
-        place: Place | None,
-        frame: FrameType,
-        why: str,
-        *,
-        step: bool = False,
-        holding: Holding | None = None,
+        self, place: Place | None, frame: FrameType, why: str, *, step: bool = False, holding: Holding | None = None
     ) -> None:
         """Hold the script between two boundaries, or inside a phase, for what `why` says; `step`: as the user asked."""
         if self.tracker.armed and not self.holding and not self.capturing():
@@ -297,6 +291,8 @@ class Control:
                 report.over = cause.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 report.holding = holding
                 with quiet():
+                    if self.stops == 1 and self.tracker.loop.came_late:
+                        self.watch.adopt(stack)
                     record = describe(self.stops, cause, report, self.tracker, self.watch, self._clock())
                 self._channel.send(m.Stopped(record))
                 self._go_on(self._serve(report), cause, record)

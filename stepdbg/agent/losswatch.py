@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from stepdbg.agent import frames
 from stepdbg.agent.deep import LookedAt
 from stepdbg.agent.loop import Station
 from stepdbg.agent.memory.leaks import KeptFree
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from stepdbg.agent.active import Active
     from stepdbg.agent.tracker import Tracker
 
@@ -74,6 +77,19 @@ class LossWatch:
         """Whether the loss of the backward entered last was scaled by a GradScaler."""
         self.grad_label = ""
         """What the gradients are now: "", "scaled", "unscaled" or "clipped"."""
+
+    def adopt(self, stack: list[tuple[FrameType, int]]) -> None:
+        """The debugger comes to a run that has begun: graphs that its variables hold are known from here on."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for frame, _ in stack:
+            for name, value in list(frame.f_locals.items()) if frames.is_user(frame.f_code.co_filename) else ():
+                if type(value) is Tensor and value.grad_fn is not None:
+                    found.setdefault(id(value), (name, value))
+        in_order = sorted(found.values(), key=lambda one: one[1].grad_fn._sequence_nr() if one[1].grad_fn else 0)
+        for name, tensor in in_order[-MAX_OUTPUTS:]:
+            self.outputs.append(weakref.ref(tensor))
+            if "loss" in name.lower() and tensor.numel() == 1:
+                self.seen = Seen(self.outputs[-1], "", "backward", Station(Phase.BACKWARD, 0), self._place())
 
     def backward_begins(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str, station: Station) -> None:
         """A backward is entered with these arguments (`call[0]`: what it starts from)."""
