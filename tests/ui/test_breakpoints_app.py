@@ -213,3 +213,16 @@ async def test_a_watched_expression_is_on_the_screen_at_every_stop_with_its_hist
         assert notices(driver)[-1] == "watch: iteration * 10 is watched already: watch 1"
         await enter(driver, "unwatch 1")
         assert not driver.app.main.query_one(AnswerBox).display
+
+
+async def test_what_was_told_before_lies_neither_over_the_prompt_nor_over_the_list() -> None:
+    async with running("two_nets", size=NARROW) as driver:
+        await enter(driver, "break backward")
+        assert notices(driver) == ["breakpoint 1: backward"]
+        await driver.press("colon")
+        await driver.until(lambda: not notices(driver), "the prompt is free")
+        await driver.press("escape")
+        await enter(driver, "break step")
+        assert notices(driver) == ["breakpoint 2: step"]
+        await listed(driver)
+        assert notices(driver) == []
