@@ -33,7 +33,8 @@ def lines(stop: StopRecord, width: int = 100) -> list[str]:
         remark = ", ".join(part for part in (stop.loss.name, earlier) if part)
         made.append(f"  loss  {value}" + (f" ({remark})" if remark else ""))
     if stop.here is not None:
-        made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}", width))
+        thread = f", thread {stop.thread}" if stop.thread != "MainThread" else ""
+        made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}{thread}", width))
     if stop.exception is not None:
         made += [f"  {line}" for line in stop.exception.text.rstrip().split("\n")]
     if stop.note:

@@ -70,6 +70,13 @@ def test_what_stopped_it_is_told_whole_however_long_it_is() -> None:
         assert f"why   {why}" in told
 
 
+def test_another_thread_than_the_main_one_is_named() -> None:
+    assert (
+        stop.lines(replace(STOP, thread="Thread-1 (work)"))[-1]
+        == "  at    train.py:12 in train, thread Thread-1 (work)"
+    )
+
+
 def test_a_loss_of_another_iteration_says_of_which() -> None:
     assert "  loss  0.25 (MSELoss, of iteration 2)" in stop.lines(replace(STOP, iteration=4))
 
