@@ -176,7 +176,9 @@ class LossWatch:
             # What was read before is of another iteration, however long ago: no trend can be told from it.
             station.loss = station.loss_before = station.loss_place = None
             label = "scaled" if self.scaled else ""
-            self.seen = Seen(weakref.ref(root), label, "backward", station, self._place())
+            here = self._root_iteration == self._tracker.loop.iteration
+            place = self._place() if here else (self._root_iteration, 0)
+            self.seen = Seen(weakref.ref(root), label, "backward", station, place)
             self.outputs.append(self.seen.ref)
             self.roots = [self.seen.ref]
             if self._freeing:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent.losswatch import number_of
-from stepdbg.protocol.records import LossValue, Phase
+from stepdbg.protocol import messages as m
+from stepdbg.protocol.records import LossValue, Phase, StopReason
 
 from .conftest import drive
 
@@ -66,3 +67,22 @@ def test_the_loss_is_what_the_criterion_gave_not_what_a_scaler_makes_of_it() -> 
 def test_a_scaled_loss_of_plain_arithmetic_says_that_it_is_scaled() -> None:
     _, told = scaled_run(lambda output: output.square().mean())
     assert [loss.name for loss in told] == ["inline, scaled"] * 2
+
+
+def test_after_a_free_run_the_loss_is_of_the_iteration_whose_backward_it_was() -> None:
+    losses: list[Tensor] = []
+
+    def train() -> None:
+        net = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for step in range(4):
+            optimizer.zero_grad()
+            losses.append(net(torch.ones(3, 2 if step < 2 else 5)).square().mean())
+            losses[-1].backward()
+            optimizer.step()
+
+    run = drive(train, [m.Action.CONTINUE])
+    last = run.stops[-1]
+    assert (last.reason, last.iteration) == (StopReason.EXCEPTION, 3)
+    assert last.loss is not None
+    assert (last.loss.value, last.loss.iteration) == (losses[-1].item(), 2)
