@@ -51,6 +51,8 @@ def _read(line: str) -> Parsed:
         if command.argument.required:
             choices = command.argument.choices
             form = _listed(list(choices)) if 0 < len(choices) <= FEW else command.usage
+            if command.argument.name == "topic" and command.argument.suggest is not None:
+                form = f"{form}, one of {', '.join(command.argument.suggest(''))}"
             raise UsageError(f"{command.name} needs one argument: {form}")
         return Parsed(command, "")
     return Parsed(command, _checked(command, argument))

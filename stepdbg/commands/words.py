@@ -17,8 +17,6 @@ _TOPIC_WORDS = {word: name for name, topic in TOPICS.items() for word in (name, 
 def read_info(text: str) -> tuple[str, str]:
     """The topic, and what follows it. Raises UsageError."""
     word, _, rest = text.strip().partition(" ")
-    if not word:
-        raise UsageError(f"info of what? One of {', '.join(TOPICS)}")
     name = _TOPIC_WORDS.get(word)
     if name is None:
         starting = {topic for known, topic in _TOPIC_WORDS.items() if known.startswith(word)}
@@ -180,7 +178,7 @@ WORDS = (
         "Words",
         "Tell of a topic in words: params, graph, memory, locals …; help info lists them.",
         lambda host, argument: host.words.info(*read_info(argument)),
-        argument=Argument("topic", "and for some a pattern", required=False, check=read_info, suggest=_suggest_info),
+        argument=Argument("topic", "and for some a pattern", check=read_info, suggest=_suggest_info),
         available=needs_live,
     ),
     Command(
