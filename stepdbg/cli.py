@@ -350,7 +350,7 @@ def _launch(arguments: Arguments, config: Config) -> Launch:
         evaluation=arguments.evaluation,
         previous_bytes=Settings.previous_bytes if previous is None else previous << 20,
         full_names=config.names == "full",
-        breakpoints=SavedBreakpoints(arguments.target, module=arguments.module).load(),
+        breakpoints=() if arguments.batch else SavedBreakpoints(arguments.target, module=arguments.module).load(),
     )
     if arguments.output is not None:
         _check_output(arguments.output)

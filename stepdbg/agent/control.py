@@ -167,13 +167,15 @@ class Control:
         cause = Cause(reason, at=place, inside=active, around=around, why=why, remark=self.going.remark)
         self._hold(cause, frames.of_call(frame), holding)
 
-    def hold_here(self, place: Place | None, frame: FrameType, why: str, *, step: bool = False) -> None:
+    def hold_here(
+        self, place: Place | None, frame: FrameType, why: str, *, step: bool = False, holding: Holding | None = None
+    ) -> None:
         """Hold the script between two boundaries, or inside a phase, for what `why` says; `step`: as the user asked."""
         if self.tracker.armed and not self.holding and not self.capturing():
             stack = self.tracker.local.stack
             inside = stack[-1] if stack else None
             reason = StopReason.STEP if step else StopReason.BREAKPOINT
-            self._hold(Cause(reason, at=place, inside=inside, why=why), frames.of_call(frame))
+            self._hold(Cause(reason, at=place, inside=inside, why=why), frames.of_call(frame), holding)
 
     def say(self, message: m.Logged) -> None:
         """Send what a logpoint wrote down; also the screen may want to hear it while the script runs."""
@@ -291,6 +293,8 @@ class Control:
                 report.over = cause.reason in (StopReason.EXCEPTION, StopReason.FINISHED)
                 report.holding = holding
                 with quiet():
+                    if self.stops == 1 and self.tracker.loop.came_late:
+                        self.watch.adopt(stack)
                     record = describe(self.stops, cause, report, self.tracker, self.watch, self._clock())
                 self._channel.send(m.Stopped(record))
                 self._go_on(self._serve(report), cause, record)

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from stepdbg.agent import frames
 from stepdbg.agent.deep import LookedAt
 from stepdbg.agent.loop import Station
 from stepdbg.agent.memory.leaks import KeptFree
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from stepdbg.agent.active import Active
     from stepdbg.agent.tracker import Tracker
 
@@ -75,6 +78,19 @@ class LossWatch:
         self.grad_label = ""
         """What the gradients are now: "", "scaled", "unscaled" or "clipped"."""
 
+    def adopt(self, stack: list[tuple[FrameType, int]]) -> None:
+        """The debugger comes to a run that has begun: graphs that its variables hold are known from here on."""
+        found: dict[int, tuple[str, Tensor]] = {}
+        for frame, _ in stack:
+            for name, value in list(frame.f_locals.items()) if frames.is_user(frame.f_code.co_filename) else ():
+                if type(value) is Tensor and value.grad_fn is not None:
+                    found.setdefault(id(value), (name, value))
+        in_order = sorted(found.values(), key=lambda one: one[1].grad_fn._sequence_nr() if one[1].grad_fn else 0)
+        for name, tensor in in_order[-MAX_OUTPUTS:]:
+            self.outputs.append(weakref.ref(tensor))
+            if "loss" in name.lower() and tensor.numel() == 1:
+                self.seen = Seen(self.outputs[-1], "", "backward", Station(Phase.BACKWARD, 0), self._place())
+
     def backward_begins(self, call: tuple[Any, ...], kwargs: Mapping[str, Any], method: str, station: Station) -> None:
         """A backward is entered with these arguments (`call[0]`: what it starts from)."""
         first = call[0] if call else kwargs.get("tensors", kwargs.get("outputs"))
@@ -99,13 +115,22 @@ class LossWatch:
             if self.seen.source == "output":
                 self.inline = PhaseRun(Phase.LOSS, detail="inside the model")
             return
+        if self.scaled and self._scales_what_was_seen(root):
+            return
         inside = output is root
         # A root of several elements is no loss: the script has handed backward a gradient for it.
         name = ("inside the model" if inside else "inline") if root.numel() == 1 else ""
         if name and last is not None and last.phase is Phase.FORWARD:
             self.inline = PhaseRun(Phase.LOSS, detail=name)
-        self.seen = Seen(weakref.ref(root), name, "output" if inside else "backward", station, self._place())
+        label = ", ".join(word for word in (name, "scaled" if self.scaled else "") if word)
+        self.seen = Seen(weakref.ref(root), label, "output" if inside else "backward", station, self._place())
         self.outputs.append(self.seen.ref)
+
+    def _scales_what_was_seen(self, root: Tensor) -> bool:
+        """Whether `root` is what a GradScaler made of the loss that was seen: then that is the loss still."""
+        seen = self.seen.ref() if self.seen is not None else None
+        node, made_by = root.grad_fn, seen.grad_fn if seen is not None else None
+        return node is not None and made_by is not None and any(n is made_by for n, _ in node.next_functions)
 
     def phase_ended(self, active: Active, error: BaseException | None, result: Any = None) -> None:
         """A phase other than FORWARD and LOSS has ended."""
@@ -150,7 +175,10 @@ class LossWatch:
             station = self.seen.station if self.seen is not None else Station(Phase.BACKWARD, 0)
             # What was read before is of another iteration, however long ago: no trend can be told from it.
             station.loss = station.loss_before = station.loss_place = None
-            self.seen = Seen(weakref.ref(root), "", "backward", station, self._place())
+            label = "scaled" if self.scaled else ""
+            here = self._root_iteration == self._tracker.loop.iteration
+            place = self._place() if here else (self._root_iteration, 0)
+            self.seen = Seen(weakref.ref(root), label, "backward", station, place)
             self.outputs.append(self.seen.ref)
             self.roots = [self.seen.ref]
             if self._freeing:

@@ -77,7 +77,13 @@ def _thread_name() -> str:
 
 
 def _note(loop: Loop, reason: StopReason) -> str:
-    if loop.order or loop.iteration > 1 or loop.over or reason not in (StopReason.FINISHED, StopReason.EXCEPTION):
+    if (
+        loop.came_late
+        or loop.order
+        or loop.iteration > 1
+        or loop.over
+        or reason not in (StopReason.FINISHED, StopReason.EXCEPTION)
+    ):
         return ""
     seen = "Nothing of a training loop was seen: no module call, backward or optimizer step"
     return (

@@ -22,11 +22,12 @@ from stepdbg.commands.files import lines_of
 from stepdbg.commands.info import Told
 from stepdbg.commands.prompt import parse
 from stepdbg.errors import RequestCancelledError, RequestError, SessionClosedError, UsageError
-from stepdbg.launch.process import LAST_STOPS, Launch
+from stepdbg.launch.process import Launch
 from stepdbg.plain import words as plain_words
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.breakpoints import Evaluating
+from stepdbg.protocol.breakpoints import Book, Evaluating
 from stepdbg.protocol.inside import Target
+from stepdbg.protocol.records import StopReason
 from stepdbg.protocol.words import Evaluate, Evaluated
 
 FAILED = 3
@@ -93,9 +94,9 @@ class _Batch:
             await self._commands()
             if self._left == "quit":
                 await self.session.close()
-            elif self.session.stop is not None and self.session.stop.reason in LAST_STOPS:
+            elif self.session.stop is not None and self.session.stop.reason is StopReason.FINISHED:
                 self.session.resume(m.Action.CONTINUE)
-            else:
+            else:  # of an exception as well: one that the script handles (`post_mortem`) is not its end
                 self.session.detach()
             await reader
         finally:
@@ -161,6 +162,10 @@ class _Batch:
             self._told_stop = stop.number
             self._writer.stop(stop)
             self._lines.extendleft(reversed(self._breakpoints.on_hit(stop)))
+            with suppress(SessionClosedError, RequestError):
+                watched = await self._breakpoints.watched()
+                if watched is not None:
+                    self._writer.answer("watch", watched)
             if self.numbered:
                 told = await self.displays()
                 if told is not None:
@@ -210,7 +215,7 @@ class _Batch:
         self._asked, self._stuck = query, False
         self._heard.clear()
         try:
-            return await self.session.request(query, progress)
+            answer = await self.session.request(query, progress)
         except RequestCancelledError:
             raise
         except RequestError as error:
@@ -221,6 +226,9 @@ class _Batch:
             raise
         finally:
             self._asked = None
+        if isinstance(answer, Book) and self.view.history:
+            self.view = store.apply_answer(self.view, self.view.history[-1].stop.number, query, answer)
+        return answer
 
     def later(self, work: Coroutine[Any, Any, Told | None]) -> None:
         """To be awaited before the next command."""

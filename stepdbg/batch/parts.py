@@ -30,15 +30,17 @@ from stepdbg.protocol.whatif import GetWhatIf
 class Breakpoints(Part):
     """As `BreakpointHost`. Those that the screen has saved for the script are not set: a batch says all it does."""
 
-    book = Book()
-    """As told last."""
+    @property
+    def book(self) -> Book:
+        """As told last."""
+        return self.driver.view.book or Book()
 
     def do(self, query: SetBreakpoint | EditBreakpoint | DeleteBreakpoint) -> None:
         self.driver.later(self._do(query))
 
     async def _do(self, query: Any) -> Told:
-        self.book = await self.driver.ask(query)
-        return Told([self.book.message] if self.book.message else [], self.book)
+        told: Book = await self.driver.ask(query)
+        return Told([told.message] if told.message else [], told)
 
     def toggle(self) -> None:
         raise UsageError("break: nothing is selected in a batch: break backward, break net.2, break 12 if loss > 2")
@@ -50,12 +52,24 @@ class Breakpoints(Part):
         chosen = book.watches(self.book.rows, what)
         said = []
         for row in chosen:
-            self.book = await self.driver.ask(DeleteBreakpoint(0, row.number))
-            said.append(self.book.message)
+            told: Book = await self.driver.ask(DeleteBreakpoint(0, row.number))
+            said.append(told.message)
         return Told(said, self.book)
 
     def show(self) -> None:
         self.tell(GetBreakpoints(0), lambda told: plain_breakpoints.lines(told, self.driver.width))
+
+    async def watched(self) -> Told | None:
+        """What watched expressions give at this stop, with their history."""
+        if not plain_breakpoints.watching(self.book):
+            return None
+        told: Book = await self.driver.ask(GetBreakpoints(0))
+        seen = self.driver.view.watched
+
+        def numbers(number: int) -> list[float | None]:
+            return [one.number for one in seen.get(number, ())]
+
+        return Told(plain_breakpoints.watched(told, numbers, self.driver.width), told)
 
     def file(self) -> str:
         """The file that the script is held in."""

@@ -88,9 +88,9 @@ def _checked_watch(text: str) -> Spec | None:
     return None if text in RECORDED else read_watch(text)
 
 
-def _checked_place(text: str) -> Spec:
+def _checked_place(command: str, text: str) -> Spec:
     # A bare line number is of the file on screen, which is not known here.
-    return read_break(text, file="/shown")
+    return read_break(text, command=command, file="/shown")
 
 
 _NUMBER = partial(Argument, "number", "the number of a breakpoint", suggest_in=suggest_number)
@@ -118,7 +118,11 @@ BREAKPOINTS = (
         partial(_set, False),
         aliases=("b", "breakpoint"),
         argument=Argument(
-            "place [if condition]", f"as in {FORM}", required=False, check=_checked_place, suggest_in=suggest_place
+            "place [if condition]",
+            f"as in {FORM}",
+            required=False,
+            check=partial(_checked_place, "break"),
+            suggest_in=suggest_place,
         ),
         available=needs_live,
     ),
@@ -128,7 +132,12 @@ BREAKPOINTS = (
         "Stop there once: a breakpoint that goes with its first stop.",
         partial(_set, True),
         aliases=("tb",),
-        argument=Argument("place [if condition]", f"as in {FORM}", check=_checked_place, suggest_in=suggest_place),
+        argument=Argument(
+            "place [if condition]",
+            f"as in {FORM}",
+            check=partial(_checked_place, "tbreak"),
+            suggest_in=suggest_place,
+        ),
         available=needs_live,
     ),
     Command(
@@ -164,7 +173,12 @@ BREAKPOINTS = (
         "Delete the breakpoint or watch of that number; all: every one.",
         lambda host, argument: host.breakpoints.do(DeleteBreakpoint(0, read_number("delete", argument))),
         aliases=("clear",),
-        argument=_NUMBER(check=partial(read_number, "delete")),
+        argument=Argument(
+            "number or all",
+            "the number of a breakpoint",
+            check=partial(read_number, "delete"),
+            suggest_in=suggest_number,
+        ),
         available=needs_live,
     ),
     Command(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stepdbg.client.store import View
+from stepdbg.errors import UsageError
 from stepdbg.plain import breakpoints, compare, graph, inside, leaks, memory, parameters, step, stop, words
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import GetBreakpoints
@@ -64,13 +67,24 @@ class Topic:
     """Whether more words may follow."""
 
 
+_NAME = re.compile(r"[\w.*?\[\]{},]+")
+"""A name or a glob of names; what else can stand there asks something to which none is an answer."""
+
+
 async def _parameters(ask: Ask, context: Context) -> Told:
     page = await ask(m.GetParameters(0, 0, MOST_ROWS, context.rest, Arrangement(columns=("norm", "g.norm"))))
+    if page.everything and not page.total and _NAME.fullmatch(context.rest):
+        some = await ask(m.GetParameters(0, 0, MOST_ROWS))
+        near = difflib.get_close_matches(context.rest, [row.name for row in some.rows], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "info params lists them"
+        raise UsageError(f"info params: no parameter is called {context.rest}: {hint}")
     return Told(parameters.lines(page, context.width), page)
 
 
 async def _graph(ask: Ask, context: Context) -> Told:
     page = await ask(m.GetGraph(0, 0, MOST_ROWS, Lens(pattern=context.rest)))
+    if context.rest and not page.rows and not page.note:
+        raise UsageError(f"info graph: nothing in the graph matches {context.rest}: as in addmm, net.2 or 32x1")
     return Told(graph.lines(page, context.width), page)
 
 
@@ -111,7 +125,10 @@ async def _edits(_ask: Ask, context: Context) -> Told:
 
 async def _breakpoints(ask: Ask, context: Context) -> Told:
     book = await ask(GetBreakpoints(0))
-    return Told(breakpoints.lines(book, context.width), book)
+    watched = context.view.watched
+    return Told(
+        breakpoints.lines(book, context.width, lambda number: [seen.number for seen in watched.get(number, ())]), book
+    )
 
 
 async def _leaks(ask: Ask, context: Context) -> Told:

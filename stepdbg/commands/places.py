@@ -80,6 +80,9 @@ def _place(words: list[str], target: str, command: str, file: str) -> Spec:
         return _line("", target, command, file)
     if first in PHASES:
         if rest:
+            if first in ("forward", "backward") and len(rest) == 1 and _NAME.fullmatch(rest[0]):
+                form = f"{command} {rest[0]} {first}"
+                raise UsageError(f"{command} {first}: nothing can follow but if; in a module: {form}")
             raise UsageError(f"{command} {first}: nothing can follow but if: {command} {first} if loss > 2")
         return Spec(Kind.PHASE, first)
     if len(words) == 1 and (near := difflib.get_close_matches(first, PHASES, n=1, cutoff=0.8)):

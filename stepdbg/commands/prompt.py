@@ -51,6 +51,8 @@ def _read(line: str) -> Parsed:
         if command.argument.required:
             choices = command.argument.choices
             form = _listed(list(choices)) if 0 < len(choices) <= FEW else command.usage
+            if command.argument.name == "topic" and command.argument.suggest is not None:
+                form = f"{form}, one of {', '.join(command.argument.suggest(''))}"
             raise UsageError(f"{command.name} needs one argument: {form}")
         return Parsed(command, "")
     return Parsed(command, _checked(command, argument))
@@ -79,9 +81,12 @@ def find(word: str) -> Command:
         return BY_NAME[matches[0]]
     if matches:
         raise UsageError(f"{word!r} could be {_listed(matches)}")
-    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), _WORDS, n=1, cutoff=0.6)
     if near:
-        raise UsageError(f"no command {word!r}: did you mean {_WORDS[near[0]].name}?")
+        name = _WORDS[near[0]].name
+        # One letter for another command is no likely slip, and an alias says nothing without its command.
+        meant = name if near[0] == name or len(near[0]) < 3 else f"{near[0]} ({name})"
+        raise UsageError(f"no command {word!r}: did you mean {meant}?")
     raise UsageError(f"no command {word!r}: ? lists all commands")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterable
 
@@ -47,6 +48,16 @@ def read_steps(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 6 or not int(text):
         raise UsageError(f"{text!r} is no number of frames: up 2")
     return int(text)
+
+
+def read_displayed(text: str) -> None:
+    """Raise UsageError where it is no expression: it would be evaluated, in vain, at every stop."""
+    try:
+        ast.parse(text.strip(), "<display>", "eval")
+    except SyntaxError as error:
+        raise UsageError(f"display: {text.strip()[:60]!r} is no expression ({error.msg}): display loss") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise UsageError(f"display: {text.strip()[:40]!r} cannot be read as an expression") from None
 
 
 def read_display(text: str) -> int:
@@ -153,7 +164,7 @@ WORDS = (
         "Words",
         "Show what an expression gives, now and at every stop.",
         lambda host, argument: host.words.display(argument),
-        argument=Argument("expression", "any expression", required=False, kind="expression"),
+        argument=Argument("expression", "any expression", required=False, kind="expression", check=read_displayed),
     ),
     Command(
         "undisplay",

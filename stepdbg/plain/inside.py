@@ -27,7 +27,7 @@ def where(stop: StopRecord) -> str:
     if stop.at is None:
         return ""
     around = " ▸ ".join(f"{run.phase.value} {run.subject or run.kind}".rstrip() for run in stop.inside)
-    return f"inside {around}: {place(stop.at)}"
+    return f"inside {around}: {place(stop.at)}" if around else f"between phases: {place(stop.at)}"
 
 
 def lines(stop: StopRecord, width: int = 100) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from dataclasses import replace
 
 from stepdbg.plain import text
 from stepdbg.protocol.records import Frame, PhaseRun, SourceText, StopReason, StopRecord
@@ -14,22 +16,35 @@ _STATES = {"done": "✓", "next": "▶", "ahead": "·", "skipped": "–", "faile
 
 
 def lines(stop: StopRecord, width: int = 100) -> list[str]:
-    """Where the script is held, and why."""
-    made = [text.cut(f"stop {stop.number} · {iteration(stop)} · {where(stop)}", width)]
+    """Where the script is held, and why; what stopped it has lines of its own where it is long, and is never cut."""
+    here = f"stop {stop.number} · {iteration(stop)} · "
+    whole = here + where(stop)
+    if len(whole) <= width or not stop.why:
+        made = [text.cut(whole, width)]
+    else:
+        made = [text.cut(here + where(replace(stop, why="")), width), *_why(stop.why, width)]
     if stop.at is not None and stop.at.detail:
         made.append(text.cut(f"  how   {stop.at.detail}", width))
     if stop.just_ran:
         made.append(text.cut("  ran   " + ", ".join(run(one) for one in stop.just_ran), width))
     if stop.loss is not None:
         value = text.number(stop.loss.value) or "unknown"
-        made.append(f"  loss  {value}" + (f" ({stop.loss.name})" if stop.loss.name else ""))
+        earlier = f"of iteration {stop.loss.iteration}" if stop.loss.iteration != stop.iteration else ""
+        remark = ", ".join(part for part in (stop.loss.name, earlier) if part)
+        made.append(f"  loss  {value}" + (f" ({remark})" if remark else ""))
     if stop.here is not None:
-        made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}", width))
+        thread = f", thread {stop.thread}" if stop.thread != "MainThread" else ""
+        made.append(text.cut(f"  at    {frame(stop.stack[stop.here])}{thread}", width))
     if stop.exception is not None:
         made += [f"  {line}" for line in stop.exception.text.rstrip().split("\n")]
     if stop.note:
         made.append(f"  {stop.note}")
     return made
+
+
+def _why(why: str, width: int) -> list[str]:
+    lines = textwrap.wrap(why, max(width - 8, 20), break_on_hyphens=False)
+    return [f"  {'why' if number == 0 else '':<6}{line}" for number, line in enumerate(lines)]
 
 
 def iteration(stop: StopRecord) -> str:
@@ -46,7 +61,8 @@ def where(stop: StopRecord) -> str:
         return "the script has run to its end"
     place = ""
     if stop.at is not None:
-        place = f"{stop.at.when} {stop.at.title}" + (f" ({stop.at.kind})" if stop.at.kind else "")
+        of = stop.at.kind or (stop.at.of if stop.at.parameter != stop.at.name else "")
+        place = f"{stop.at.when} {stop.at.title}" + (f" ({of})" if of else "")
     elif stop.next is not None:
         place = f"before {run(stop.next)}"
     inside = f" in {run(stop.inside[-1])}" if stop.inside else ""
@@ -86,7 +102,8 @@ def chosen(stop: StopRecord, now: int | None, number: int | None, step: int) -> 
     if not count:
         return "no line of the script is running at this stop: there are no frames"
     if number is not None and number >= count:
-        return f"there is no frame {number}: bt lists the {count} there are"
+        there = "0 is the only one" if count == 1 else f"bt lists the {count} there are"
+        return f"there is no frame {number}: {there}"
     at = (stop.here or 0) if now is None else now
     found = number if number is not None else at + step
     if found < 0:

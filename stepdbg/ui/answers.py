@@ -15,15 +15,20 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from stepdbg.client.store import View
+from stepdbg.plain.breakpoints import bars, watching
+from stepdbg.ui.words import fit
+
+MOST = 4
+"""Watched expressions that the box shows, at most: the list of breakpoints has them all."""
 
 LEAST = 6
 """Lines that the box may always have; else a third of the screen."""
 
 
 class AnswerBox(Widget, can_focus=False):
-    """What is displayed at every stop, and the last answer; hidden while there is neither. `escape` closes the answer.
+    """What is watched and displayed at every stop, and the last answer; hidden while there is neither.
 
-    An answer goes with the stop that it was given at.
+    An answer goes with the stop that it was given at; `escape` closes it.
     """
 
     DEFAULT_CSS = """
@@ -46,6 +51,8 @@ class AnswerBox(Widget, can_focus=False):
         super().__init__()
         self.displayed: tuple[tuple[int, str, tuple[str, ...]], ...] = ()
         """Number, expression, and what it gives in lines."""
+        self.watched: tuple[tuple[int, str, str, str], ...] = ()
+        """As `_watched` found it last."""
         self.title = ""
         self.lines: tuple[str, ...] = ()
         self.wrong = False
@@ -73,8 +80,26 @@ class AnswerBox(Widget, can_focus=False):
         self.say("", ())
         return True
 
+    def _watched(self) -> tuple[tuple[int, str, str, str], ...]:
+        """Number, expression, what it gave at the stop on screen and its history, of what is watched."""
+        view = self.view
+        recorded = view.looking_at if view is not None else None
+        if view is None or recorded is None:
+            return ()
+        made = []
+        for row in watching(view.book):
+            seen = [one for one in view.watched.get(row.number, ()) if one.stop <= recorded.stop.number]
+            here = bool(seen) and seen[-1].stop == recorded.stop.number
+            told = seen[-1].text if here else "…" if view.live else "not recorded at this stop"
+            made.append((row.number, row.spec.target, told, bars([one.number for one in seen])))
+        return tuple(made)
+
     def watch_view(self, view: View | None) -> None:
         """At another stop the answer is no longer true, and what is displayed is asked for anew."""
+        watched = self._watched()
+        if watched != self.watched:
+            self.watched = watched
+            self._show()
         number = view.history[-1].stop.number if view is not None and view.history else 0
         if view is not None and number != self._stop and view.live:
             self._stop = number
@@ -84,13 +109,20 @@ class AnswerBox(Widget, can_focus=False):
                 words.stopped()
 
     def _show(self) -> None:
-        self.set_class(bool(self.lines or self.displayed), "-open")
-        self.border_title = "Answer" if self.lines and not self.displayed else "Display"
+        self.set_class(bool(self.lines or self.displayed or self.watched), "-open")
+        words = ("Watched", self.watched), ("Display", self.displayed)
+        self.border_title = next((word for word, there in words if there), "Answer")
         self.refresh(layout=True)
 
     def render(self) -> Content:
-        """The displayed expressions first, then the answer under what was asked."""
+        """The watched and displayed expressions first, then the answer under what was asked."""
         parts = []
+        for number, text, told, history in self.watched[:MOST]:
+            head = Content.assemble((f"watch {number}  ", "$text-muted"), (text, "bold"), (" = ", "$text-muted"), told)
+            tail = Content.styled(history, "$accent")
+            parts.append(fit(head, tail, self.size.width) if history else head)
+        if len(self.watched) > MOST:
+            parts.append(Content.styled(f"and {len(self.watched) - MOST} more: B lists them", "$text-muted"))
         for number, text, lines in self.displayed:
             head = Content.assemble((f"{number}  ", "$text-muted"), (text, "bold"))
             if len(lines) == 1:

@@ -74,6 +74,7 @@ class BreakpointCommands:
     def show(self) -> None:
         """List them all."""
         if self._screen() is None:
+            self._app.clear_notifications()  # they would lie over the list
             self._app.push_screen(BreakpointsScreen(self))
         view = self._app.view
         if view is not None and view.live:

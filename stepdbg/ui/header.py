@@ -248,7 +248,8 @@ class StatusLine(Widget, can_focus=False):
         if stop.exception is not None:
             message = stop.exception.message.strip().partition("\n")[0]
             what = f"{stop.exception.type}: {message}" if message else stop.exception.type
-            lines.append(Content.styled(f" ✗ exception {what}", FAILED))
+            wrapped = textwrap.wrap(f"exception {what}", max(self.size.width - 4, 40))[:4]
+            lines += [Content.styled(f" {' ' if n else '✗'} {line}", FAILED) for n, line in enumerate(wrapped)]
         elif stop.reason is StopReason.FINISHED:
             lines.append(Content.styled(" ■ finished: held before teardown, c lets it end", "bold"))
         if stop.why:

@@ -112,7 +112,10 @@ Type a command by its name or the beginning of it. `tab` completes, `up` and `do
         return self.has_class("-open")
 
     def open(self, mode: str, text: str = "") -> None:
-        """Show the prompt for `mode`, ":" or "/", with `text` in it."""
+        """Show the prompt for `mode`, ":" or "/", with `text` in it. What was told before goes: on 24 lines it would
+        lie over the prompt and over what the next command answers.
+        """
+        self.app.clear_notifications()
         self.mode = mode
         self._position = len(self._lines[mode])
         self._tabs = []

@@ -227,7 +227,7 @@ class WordsCommands:
         title = f"info {topic} {rest}".rstrip()
         try:
             told: Told = await TOPICS[topic].answer(self._ask, Context(view, stop, self.frame, rest, self._width))
-        except RequestError as error:
+        except (RequestError, UsageError) as error:
             self.say(title, [str(error)], wrong=True)
         except SessionClosedError:
             self._warn(f"{title}: {GONE}")

@@ -14,6 +14,7 @@ from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.breakpoints.conditions import Expression, Text
 from stepdbg.agent.work import NotThereError
 from stepdbg.errors import RequestError
+from stepdbg.inprocess import ThreadSession
 from stepdbg.plain import breakpoints as plain
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import (
@@ -26,7 +27,7 @@ from stepdbg.protocol.breakpoints import (
     Spec,
 )
 from stepdbg.protocol.inside import Grain, Place
-from stepdbg.protocol.records import StopReason
+from stepdbg.protocol.records import StopReason, StopRecord
 
 from .conftest import drive
 
@@ -215,6 +216,8 @@ def test_what_is_made_changed_and_refused_at_a_stop() -> None:
 
     run = drive(loop(2), visit=visit)
     assert run.error is None
+    assert float(said[8].partition(" = ")[2]) > 0  # what it gives now is told at once
+    said[8] = said[8].partition(" = ")[0]
     assert said[:10] == [
         "breakpoint 1: module net[0]",
         "breakpoint 2: grad net[0].weight",
@@ -326,3 +329,47 @@ def test_a_free_run_stays_free_where_nothing_is_armed() -> None:
     drive(train, ON, settings=armed(Spec(Kind.PHASE, "step", enabled=False), Spec(Kind.EXPRESSION, "1")))
     drive(train, ON, settings=armed(Spec(Kind.PHASE, "loss")))
     assert free == [True, False]
+
+
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad * 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (Spec(Kind.OP, "addmm"), "breakpoint 1: op addmm"),
+        (Spec(Kind.OP, "aten.add*"), "breakpoint 1: op aten.add*"),
+        (Spec(Kind.OP, "aten::addmm"), "breakpoint 1: op aten::addmm"),
+        (Spec(Kind.OP, "admm"), "! there is no operation admm: did you mean addmm?"),
+        (Spec(Kind.OP, "aten.adddmm"), "! there is no operation aten.adddmm: did you mean aten.addmm?"),
+        (Spec(Kind.OP, "my_ops::fused"), "breakpoint 1: op my_ops::fused (no operation is called so, so far)"),
+        (Spec(Kind.NODE, "Addmm"), "breakpoint 1: node Addmm"),
+        (Spec(Kind.NODE, "TwiceBackward"), "breakpoint 1: node TwiceBackward"),
+        (Spec(Kind.NODE, "AdmmBackward0"), "! there is no autograd node AdmmBackward0: did you mean AddmmBackward0?"),
+        (Spec(Kind.NODE, "Xyzzy"), "breakpoint 1: node Xyzzy (no autograd node is called so, so far)"),
+        (Spec(Kind.NAME, "addmm"), "! there is no module or parameter addmm: did you mean op addmm?"),
+        (Spec(Kind.NAME, "Addmm"), "! there is no module or parameter Addmm: did you mean node Addmm?"),
+    ],
+)
+def test_an_operation_or_node_that_torch_has_not_is_told(spec: Spec, said: str) -> None:
+    answers: list[str] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.number == 1:
+            try:
+                answers.append((await session.request(SetBreakpoint(0, spec))).message)
+            except RequestError as error:
+                answers.append(f"! {error}")
+            await session.request(DeleteBreakpoint(0, 0))
+        return m.Action.CONTINUE
+
+    run = drive(loop(1), visit=visit)
+    assert run.error is None
+    assert answers == [said]

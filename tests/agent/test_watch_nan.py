@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.breakpoints import Kind, Spec
-from stepdbg.protocol.inside import Grain
+from stepdbg.protocol.inside import GetHeld, Grain
 from stepdbg.protocol.records import StopReason, StopRecord
 
 from .conftest import drive
@@ -301,3 +302,33 @@ def test_who_changes_a_parameter_outside_a_step() -> None:
         "watch 1: 0.bias changed outside an optimizer step; "
         f"between {HERE}:{body + 6} and {HERE}:{body + 8}, most likely {HERE}:{body + 7}"
     )
+
+
+def looked_at(train: Callable[[], Any], *names: str) -> dict[str, Tensor]:
+    """What is held at the first stop of `watch nan`, by those names."""
+    found: dict[str, Tensor] = {}
+
+    async def look(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.reason is StopReason.BREAKPOINT and not found:
+            held = await session.request(GetHeld(0))
+            assert {tensor.name for tensor in held.tensors} >= set(names)
+            for name in names:
+                told = await session.request(m.GetValues(0, f"@{name}"))
+                found[name] = torch.tensor([[float(cell) for cell in row] for row in told.value.cells])
+        return None
+
+    run = drive(train, ON, visit=look, settings=m.Settings(stop_at="never", breakpoints=(Spec(Kind.NAN),)))
+    assert run.error is None
+    return found
+
+
+def test_what_the_operation_was_given_and_made_is_there_to_look_at() -> None:
+    found = looked_at(training(log_of_zero), "input[0]", "output")
+    assert (found["input[0]"] == 0).all()
+    assert (found["output"] == -torch.inf).all()
+
+
+def test_the_gradients_at_the_node_are_there_to_look_at() -> None:
+    found = looked_at(training(lambda h: torch.sqrt(h).sum()), "grad_in[0]", "grad_out[0]")
+    assert (found["grad_in[0]"] == 1).all()
+    assert (found["grad_out[0]"] == torch.inf).all()

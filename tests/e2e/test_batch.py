@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from stepdbg.client.saved import SavedBreakpoints
 from stepdbg.commands import COMMANDS
 from stepdbg.commands.info import TOPICS
 from stepdbg.protocol import codec
+from stepdbg.protocol.breakpoints import Kind, Spec
 from stepdbg.protocol.records import ParameterPage, StopRecord
 from stepdbg.protocol.words import Evaluated
 
@@ -183,6 +185,40 @@ def test_an_exception_is_looked_at_where_it_was_raised(tmp_path: Path) -> None:
     assert said[said.index("> p n") + 1] == "  3"
     assert said[said.index("> traceback") + 1] == "  Traceback (most recent call last):"
     assert "RuntimeError" in run.stderr
+
+
+def test_an_exception_that_the_script_handles_is_not_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "handles.py"
+    path.write_text(
+        "import torch, stepdbg\ntry:\n    torch.ones(2) @ torch.ones(3)\n"
+        "except RuntimeError:\n    stepdbg.post_mortem()\nprint('survived')\n"
+    )
+    run = batch("-c", "info stop", str(path))
+    assert (run.returncode, theirs(run.stdout)) == (0, "survived\n")
+
+
+@pytest.mark.slow
+def test_what_is_watched_is_told_at_every_stop_with_its_history(script: str) -> None:
+    run = batch("-c", "watch step * 2", "-c", "iteration", "-c", "iteration", "-c", "info breakpoints", script)
+    assert run.returncode == 7
+    said = ours(run.stdout)
+    assert said[said.index("> watch step * 2") + 1] == "  watch 1: step * 2 = 0"
+    assert [line for line in said if line.startswith("  watch 1  ")] == [
+        "  watch 1  step * 2 = 2  ▁█",
+        "  watch 1  step * 2 = 4  ▁▄█",
+    ]
+    assert said[-2].strip() == "▁▄█"
+
+
+@pytest.mark.slow
+def test_what_the_screen_has_saved_stops_no_batch(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPDBG_STATE", str(tmp_path / "state"))
+    SavedBreakpoints(script).save((Spec(Kind.PHASE, "backward"),))
+    assert SavedBreakpoints(script).load()
+    run = batch("-c", "continue", "-c", "info breakpoints", script)
+    said = ours(run.stdout)
+    assert said[-2] == "  no breakpoints and no watches"
+    assert "the script has run to its end" in run.stdout
 
 
 @pytest.mark.slow

@@ -199,3 +199,40 @@ if __name__ == "__main__":
     run = without_terminal(code, tmp_path)
     assert run.stdout == "4\n"
     assert run.stderr.startswith("stepdbg.set_trace() at train.py:4: this is a child process, whose terminal is")
+
+
+LOSS_AT_HAND = """
+import torch
+net = torch.nn.Linear(2, 1)
+optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+def train():
+    for step in range(2):
+        optimiser.zero_grad()
+        loss = (net(torch.ones(3, 2)) * 0).sum() + 4.5
+        if step == 1:
+            breakpoint()
+        loss.backward()
+        optimiser.step()
+train()
+"""
+
+
+def test_the_graph_and_the_loss_that_the_script_has_at_hand_are_there(start: Start) -> None:
+    terminal = start(LOSS_AT_HAND, PYTHONBREAKPOINT="stepdbg.set_trace")
+    terminal.wait_for(r"loss 4\.5")
+    terminal.wait_for("loss reaches net 2/2")
+    terminal.press("c")
+    terminal.wait_for("finished")
+    terminal.press("c")
+    assert terminal.wait_end() == 0
+
+
+@pytest.mark.slow
+def test_an_exception_says_nothing_of_a_loop_that_nobody_was_there_to_see(start: Start) -> None:
+    handled = "\ntry:\n    train()\nexcept ValueError:\n    import stepdbg\n    stepdbg.post_mortem()\n"
+    raises = LOSS_AT_HAND.replace("breakpoint()", "raise ValueError('no')")
+    terminal = start(raises.replace("\ntrain()\n", handled))
+    terminal.wait_for("loss reaches net 2/2")
+    assert "Nothing of a training loop" not in terminal.text()
+    terminal.press("c")
+    assert terminal.wait_end() == 0

@@ -10,14 +10,16 @@ from test_edit_app import enter, notices
 
 from stepdbg.client.saved import SavedBreakpoints
 from stepdbg.client.store import Seen
+from stepdbg.plain.breakpoints import bars
 from stepdbg.protocol.breakpoints import Book, Breakpoint, GetBreakpoints, Kind, Spec
 from stepdbg.protocol.records import Phase, StopReason
 from stepdbg.ui import UiConfig
+from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.header import StatusLine
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.progress import ProgressLine
-from stepdbg.ui.screens.breakpoints import BreakpointsScreen, bars
+from stepdbg.ui.screens.breakpoints import BreakpointsScreen
 
 
 def rows(driver: Driver) -> list[Breakpoint]:
@@ -220,3 +222,38 @@ def test_bars() -> None:
     assert bars([1.0, 1.0]) == "▁▁"
     assert Book().rows == ()
     assert Seen(1, 1, "x").number is None
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+async def test_a_watched_expression_is_on_the_screen_at_every_stop_with_its_history(size: tuple[int, int]) -> None:
+    async with running("two_nets", size=size) as driver:
+        await enter(driver, "watch iteration * 10")
+        assert notices(driver)[-1] == "watch 1: iteration * 10 = 0"
+        told = []
+        for _ in range(2):
+            await driver.step("i")
+            await driver.settled()
+            told.append(driver.text(AnswerBox).split())
+        assert [words[:7] for words in told] == [["watch", "1", "iteration", "*", "10", "=", n] for n in ("10", "20")]
+        assert told[1][-1] == "▁▄█"
+        await driver.press("left_square_bracket")
+        await driver.settled()
+        assert driver.text(AnswerBox).split()[6:] == ["10", "▁█"]
+        await driver.press("right_curly_bracket")
+        await enter(driver, "watch iteration * 10")
+        assert notices(driver)[-1] == "watch: iteration * 10 is watched already: watch 1"
+        await enter(driver, "unwatch 1")
+        assert not driver.app.main.query_one(AnswerBox).display
+
+
+async def test_what_was_told_before_lies_neither_over_the_prompt_nor_over_the_list() -> None:
+    async with running("two_nets", size=NARROW) as driver:
+        await enter(driver, "break backward")
+        assert notices(driver) == ["breakpoint 1: backward"]
+        await driver.press("colon")
+        await driver.until(lambda: not notices(driver), "the prompt is free")
+        await driver.press("escape")
+        await enter(driver, "break step")
+        assert notices(driver) == ["breakpoint 2: step"]
+        await listed(driver)
+        assert notices(driver) == []

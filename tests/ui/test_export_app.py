@@ -64,14 +64,13 @@ async def enter(driver: Driver, line: str) -> None:
 
 async def says(driver: Driver, line: str, words: str) -> str:
     """Enter `line` and wait for one notice with these words."""
-    before = len(driver.notices())
-    await enter(driver, line)
+    await enter(driver, line)  # the prompt has taken away what was told before
 
     def found() -> list[str]:
-        return [text for text in driver.notices()[before:] if words in text]
+        return [text for text in driver.notices() if words in text]
 
-    await driver.until(found, f"{line!r} is answered with {words!r}, not {driver.notices()[before:]}")
-    (text,) = driver.notices()[before:]
+    await driver.until(found, f"{line!r} is answered with {words!r}, not {driver.notices()}")
+    (text,) = driver.notices()
     assert "\n" not in text
     return text
 

@@ -26,13 +26,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def says(driver: Driver, line: str, words: str) -> str:
     """Enter `line` at the prompt and wait for one notice with these words."""
-    before = len(driver.app._notifications)
-    await driver.press("colon")
+    await driver.press("colon")  # takes away what was told before
     driver.app.main.prompt.input.value = line
     await driver.press("enter")
 
     def new() -> list[str]:
-        return [notice.message for notice in driver.app._notifications][before:]
+        return [notice.message for notice in driver.app._notifications]
 
     await driver.until(lambda: [text for text in new() if words in text], f"{line!r} is answered with {words!r}")
     (text,) = new()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from real_runs import NARROW, Driver, running
+from textual.widgets import Static
 from torch import nn
 
 from stepdbg.protocol import messages as m
@@ -195,6 +196,13 @@ async def test_a_step_is_shown_parameter_by_parameter() -> None:
         assert record is not None
         assert record.value is not None
         assert record.value.cells == was
+        await driver.step("n")  # before the next parameter there is no @before: what is there is shown
+        await shows(driver, "@")
+        await enter(driver, "show @before")
+        said = values(driver).query_one(".pane--sentence", Static)
+        await driver.until(lambda: "nothing at this place is called @before" in str(said.render()), "it is said")
+        await driver.step("n")
+        await shows(driver, "=@before")
         await driver.press("2")
         await driver.until(lambda: driver.app.selected == "net.0.weight", "the parameter pane has the keys")
         await driver.press("j")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from stepdbg.client.session import Exited
 from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, PANES
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.records import StopReason
+from stepdbg.protocol.records import ExceptionInfo, StopReason
 from stepdbg.ui import StepdbgApp, UiConfig
 from stepdbg.ui.header import HeaderLine, StatusLine
 from stepdbg.ui.keyline import KeyLine
@@ -226,6 +227,17 @@ async def test_post_mortem_names_the_exception() -> None:
         assert "✗ exception ValueError: Using a target size" in driver.text(StatusLine)
         assert "✗ exception" in driver.text(HeaderLine)
         assert "loss BCELoss ✗" in driver.text(RailPane)
+
+
+async def test_a_long_exception_is_told_whole_on_a_narrow_screen() -> None:
+    message = "mat1 and mat2 shapes cannot be multiplied (8x5 and 4x2)"
+    stops = ends_with(StopReason.EXCEPTION)
+    last = replace(stops[-1], exception=ExceptionInfo("RuntimeError", message, ""))
+    async with running(Script(stops=[*stops[:-1], last]), size=(80, 24)) as driver:
+        await driver.press("c")
+        await driver.stopped_at(13)
+        said = " ".join(driver.text(StatusLine).split())
+        assert f"✗ exception RuntimeError: {message}" in said
 
 
 async def test_a_lost_connection_is_said() -> None:

@@ -39,6 +39,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         samples = {
             "file": "graph.dot",
             "number": "2",
+            "number or all": "2",
             "number [expression]": "2 loss > 3",
             "number count": "2 10",
             "number [command; command]": "2 next",
@@ -168,6 +169,14 @@ def test_a_statement_needs_no_blank_and_is_completed_from_the_frame() -> None:
         ("up 0", "'0' is no number of frames: up 2"),
         ("undisplay loss", "undisplay: 'loss' is no number of a display: display lists them"),
         ("print", "print needs one argument: print EXPRESSION"),
+        ("display 1 +", "display: '1 +' is no expression (invalid syntax): display loss"),
+        ("display x = 3", "display: 'x = 3' is no expression (invalid syntax): display loss"),
+        ("delete", "delete needs one argument: delete NUMBER OR ALL"),
+        ("tbreak forwrad", "tbreak: no phase 'forwrad': did you mean forward?"),
+        ("break forward net.2", "break forward: nothing can follow but if; in a module: break net.2 forward"),
+        ("break step net.2", "break step: nothing can follow but if: break step if loss > 2"),
+        ("foo", "no command 'foo': ? lists all commands"),
+        ("zomo", "no command 'zomo': did you mean zoom (maximize)?"),
     ],
 )
 def test_wrong_words(line: str, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from stepdbg.plain import compare, graph, memory, parameters, step, stop, text, values, words
+from stepdbg.plain import compare, graph, inside, memory, parameters, step, stop, text, values, words
 from stepdbg.protocol.compare import DiffPage, DiffRow
 from stepdbg.protocol.edits import Edit
 from stepdbg.protocol.graph import Watching
@@ -48,8 +48,8 @@ def test_a_stop_says_where_and_why() -> None:
         "  at    train.py:12 in train",
     ]
     place = Place(Grain.MODULE, "after", "net.2", "Linear")
-    inside = replace(STOP, at=place, inside=(PhaseRun(Phase.FORWARD, "net"),), why="breakpoint 1", micro_batch=2)
-    assert stop.lines(inside)[0] == (
+    within = replace(STOP, at=place, inside=(PhaseRun(Phase.FORWARD, "net"),), why="breakpoint 1", micro_batch=2)
+    assert stop.lines(within)[0] == (
         "stop 3 · iteration 2, micro-batch 2 · after net.2 (Linear) in forward of net · breakpoint 1"
     )
     died = replace(STOP, reason=StopReason.EXCEPTION, next=None, exception=ExceptionInfo("ValueError", "no", "T\nno\n"))
@@ -58,12 +58,49 @@ def test_a_stop_says_where_and_why() -> None:
     assert stop.rates(STOP)[1].split() == ["optimiser", "0.1"]
 
 
+def test_what_stopped_it_is_told_whole_however_long_it_is() -> None:
+    why = "watch 1: aten.log.default (train.py:12 in net) made 6 of 12 elements not finite (6 nan), first nan at [0, 2]"
+    place = Place(Grain.OP, "after", "aten.log.default", "net")
+    within = replace(STOP, at=place, inside=(PhaseRun(Phase.FORWARD, "net"),), why=why)
+    for width in (80, 120):
+        lines = stop.lines(within, width)
+        assert lines[0] == "stop 3 · iteration 2 · after aten.log.default (net) in forward of net"
+        assert max(map(len, lines)) <= width
+        told = " ".join(line.strip() for line in lines)
+        assert f"why   {why}" in told
+
+
+def test_another_thread_than_the_main_one_is_named() -> None:
+    assert (
+        stop.lines(replace(STOP, thread="Thread-1 (work)"))[-1]
+        == "  at    train.py:12 in train, thread Thread-1 (work)"
+    )
+
+
+def test_a_loss_of_another_iteration_says_of_which() -> None:
+    assert "  loss  0.25 (MSELoss, of iteration 2)" in stop.lines(replace(STOP, iteration=4))
+
+
+def test_a_leafs_node_is_told_with_its_parameter() -> None:
+    place = Place(Grain.NODE, "before", "AccumulateGrad", parameter="net.0.bias")
+    assert "before AccumulateGrad (net.0.bias)" in stop.lines(replace(STOP, at=place))[0]
+    update = Place(Grain.PARAMETER, "before", "net.0.bias", parameter="net.0.bias")
+    assert stop.lines(replace(STOP, at=update))[0].endswith("before net.0.bias")
+
+
+def test_a_place_between_phases_is_said_to_be_there() -> None:
+    place = Place(Grain.OP, "after", "aten.mul_.Tensor", parameter="net.weight")
+    assert inside.lines(replace(STOP, at=place, inside=())) == ["between phases: after mul_.Tensor"]
+
+
 def test_frames_and_source() -> None:
     assert stop.stack(STOP, 1) == ["   0  train.py:12 in train", "▶  1  train.py:30 in <module>"]
     assert stop.chosen(STOP, None, None, 1) == 1
     assert stop.chosen(STOP, 1, None, 1) == "up: this is the outermost frame"
     assert stop.chosen(STOP, None, None, -1) == "down: this is the innermost frame"
     assert stop.chosen(STOP, None, 7, 0) == "there is no frame 7: bt lists the 2 there are"
+    alone = replace(STOP, stack=STACK[:1])
+    assert stop.chosen(alone, None, 7, 0) == "there is no frame 7: 0 is the only one"
     source = SourceText("/x/train.py", "a\nb\nc", changed=False)
     assert stop.source(source, 2) == ["      1  a", "▶     2  b", "      3  c"]
 

@@ -15,6 +15,7 @@ from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.breakpoints.conditions import UnknownError, failure
 from stepdbg.agent.breakpoints.known import Now
 from stepdbg.agent.breakpoints.watches import Watches
+from stepdbg.agent.inside.held import Holding
 from stepdbg.agent.quiet import quiet
 from stepdbg.agent.work import GivenUpError, NotThereError
 from stepdbg.protocol import messages as m
@@ -276,7 +277,7 @@ class Breakpoints:
         elif until is not None and until[1] == line and lines.same(frame.f_code.co_filename, until[0]):
             control.hold_here(None, frame, target.words if target is not None else "", step=True)
 
-    def _watch_found(self, number: int, place: Place, frame: Any, text: str) -> None:
+    def _watch_found(self, number: int, place: Place, frame: Any, text: str, holding: Holding) -> None:
         """A watch has found something inside a phase, or between two."""
         armed, control = self.rows.get(number), self._control
         if armed is None or control is None:
@@ -284,7 +285,8 @@ class Breakpoints:
         reasons: list[str] = []
         self._hit(armed, frame, reasons, text)
         if reasons:
-            control.hold_here(place, frame if frame is not None else sys._getframe(1), "; ".join(reasons))
+            here = frame if frame is not None else sys._getframe(1)
+            control.hold_here(place, here, "; ".join(reasons), holding=holding)
 
     def name_of(self, module: Any) -> str:
         """The path of a module, as the user would write it; empty where nobody can tell. A walk over all modules."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from stepdbg.agent import frames, pointing
-from stepdbg.agent.breakpoints import lines
+from stepdbg.agent.breakpoints import known_names, lines
 from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.breakpoints.conditions import as_number, failure, short
 from stepdbg.agent.naming import Names
@@ -73,6 +74,10 @@ class Desk:
         if spec.kind is Kind.NAN and any(a.spec.kind is Kind.NAN for a in book.rows.values()):
             raise NotThereError("nan is watched already")
         if spec.kind is Kind.EXPRESSION:
+            for armed in book.rows.values():
+                if armed.spec.kind is Kind.EXPRESSION and armed.spec.target == spec.target:
+                    raise NotThereError(f"{spec.target} is watched already: watch {armed.number}")
+        if spec.kind is Kind.EXPRESSION:
             self._check_expression(spec)
         spec, note, missing = self._resolved(spec)
         if missing:
@@ -83,12 +88,13 @@ class Desk:
         self._show(armed)
         book.rows[armed.number] = armed
         self._arm()
-        if spec.kind is Kind.EXPRESSION:
-            self._evaluate()
-            note = "" if armed.enabled else armed.note
-        note = "; ".join(text for text in (note, armed.remark) if text)
         word = "watch" if spec.kind in WATCHES else "logpoint" if spec.log else "breakpoint"
         said = f"{word} {armed.number}: {described(armed.as_shown).removeprefix('watch ')}"
+        if spec.kind is Kind.EXPRESSION:
+            self._evaluate()
+            said = f"{said} = {armed.value}" if armed.value else said
+            note = _meant(spec.target, armed.note) if armed.enabled else armed.note
+        note = "; ".join(text for text in (note, armed.remark) if text)
         return self._told(armed.number, f"{said} ({note})" if note else said)
 
     def _edit(self, query: EditBreakpoint) -> Book:
@@ -107,6 +113,8 @@ class Desk:
             armed.set(spec, evaluation=book.evaluation)
             armed.note = "" if armed.note.startswith(PASSING) else armed.note
         self._arm()
+        if query.enabled:
+            self._evaluate()
         return self._told(query.number, _edited(query, chosen))
 
     def _chosen(self, number: int) -> list[Armed]:
@@ -155,6 +163,8 @@ class Desk:
         kind = spec.kind
         if kind is Kind.LINE:
             return self._line(spec)
+        if kind in (Kind.OP, Kind.NODE):
+            return spec, known_names.check(kind, spec.target), ""
         if kind not in (Kind.NAME, Kind.MODULE, Kind.GRADIENT, Kind.CHANGE):
             return spec, "", ""
         names = self.names()
@@ -178,7 +188,10 @@ class Desk:
         parameters = pointing.known_names(names)
         known = modules if kind is Kind.MODULE else parameters if kind is not Kind.NAME else [*modules, *parameters]
         what = {Kind.MODULE: "module", Kind.NAME: "module or parameter"}.get(kind, "parameter")
-        return spec, "", f"there is no {what} {spec.target}{pointing.nearest(spec.target, known)}"
+        hint = pointing.nearest(spec.target, known)
+        if kind is Kind.NAME and not hint and (torchs := known_names.kind_of(spec.target)):
+            hint = f": did you mean {torchs} {spec.target}?"
+        return spec, "", f"there is no {what} {spec.target}{hint}"
 
     def _line(self, spec: Spec) -> tuple[Spec, str, str]:
         codes = lines.codes_of(spec.target, self.stack, spec.line)
@@ -208,6 +221,12 @@ class Desk:
                 except Exception as error:
                     text = failure(error)
                     armed.value, armed.note = "", text.removeprefix(f"{armed.spec.target}: ")
+
+
+def _meant(target: str, note: str) -> str:
+    """Why it has no value now, and the word that may have been meant: a variable could have that name as well."""
+    near = difflib.get_close_matches(target, ("nan", "grads", "stacks", "change"), n=1, cutoff=0.8)
+    return f"{note}; did you mean watch {near[0]}?" if note.startswith("NameError") and near else note
 
 
 def _is_short(written: str, full: str) -> bool:

@@ -24,9 +24,9 @@ def at(armed: Armed, place: Place, entered: bool) -> bool:
             return place.grain is Grain.NODE and entered and _named(spec.target, place.kind)
         return place.grain is Grain.MODULE and _named(spec.target, place.name)
     if kind is Kind.OP:
-        return place.grain is Grain.OP and _op(spec.target, place.name)
+        return place.grain is Grain.OP and is_op(spec.target, place.name)
     if kind is Kind.NODE:
-        return place.grain is Grain.NODE and _node(spec.target, place.name)
+        return place.grain is Grain.NODE and is_node(spec.target, place.name)
     return False
 
 
@@ -34,7 +34,7 @@ def _named(target: str, name: str) -> bool:
     return bool(name) and pattern(target).match(plain(name)) is not None
 
 
-def _op(target: str, name: str) -> bool:
+def is_op(target: str, name: str) -> bool:
     """Also "addmm", "aten.addmm" and "aten.addmm.default" are the same operation."""
     parts = name.replace("::", ".").split(".")
     wanted = pattern(target.replace("::", "."))
@@ -42,7 +42,7 @@ def _op(target: str, name: str) -> bool:
     return any(wanted.match(spelling) for spelling in spellings)
 
 
-def _node(target: str, name: str) -> bool:
+def is_node(target: str, name: str) -> bool:
     """Also "Addmm", "AddmmBackward" and "AddmmBackward0" are the same node."""
     wanted = pattern(target)
     bare = re.sub(r"Backward\d*$", "", name)

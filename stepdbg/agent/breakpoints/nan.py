@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from stepdbg.agent import calls
 from stepdbg.agent.breakpoints import compiled
 from stepdbg.agent.breakpoints.ops import PLAIN, place_of, tensors_in, user_frame
 from stepdbg.agent.dynamo import step_over
+from stepdbg.agent.inside import held
 from stepdbg.agent.inside.forward import runs_as_one
 from stepdbg.agent.quiet import quiet
 from stepdbg.protocol.inside import Grain, Place
@@ -54,9 +56,9 @@ PASS_ON = frozenset({
 
 
 class NanWatch:
-    """Sees operations and nodes; `found(place, frame, text)` is told of an origin."""
+    """Sees operations and nodes; `found(place, frame, text, holding)` is told of an origin."""
 
-    def __init__(self, control: Control, found: Callable[[Place, Any, str], None]) -> None:
+    def __init__(self, control: Control, found: Callable[[Place, Any, str, held.Holding], None]) -> None:
         self._control = control
         self._found = found
         self._sites: dict[int, tuple[CodeType, int, str]] = {}
@@ -96,7 +98,9 @@ class NanWatch:
         outputs = tensors_in(result if isinstance(result, (tuple, list)) else (result,))
         for output in outputs:
             if _has_numbers(output) and not _finite(output):
-                self._not_finite(func, args, kwargs, output, before)
+                self._not_finite(
+                    func, args, kwargs, output, before, lambda: held.of_call(args, kwargs or {}, (result,))
+                )
                 return
 
     def _note(self, number: int, func: Any) -> None:
@@ -109,7 +113,9 @@ class NanWatch:
                 self._sites[seq] = site
         self._last = number
 
-    def _not_finite(self, func: Any, args: Any, kwargs: Any, output: Tensor, before: bool | None) -> None:
+    def _not_finite(
+        self, func: Any, args: Any, kwargs: Any, output: Tensor, before: bool | None, holding: held.Holding
+    ) -> None:
         name = func._schema.name
         values = [*args, *(kwargs or {}).values()]
         if name in UNINITIALISED or _given_infinity(values):
@@ -130,7 +136,7 @@ class NanWatch:
         cause = "its inputs are finite" if finite else "its inputs have infinities, no nan"
         where = f" in {module}" if (module := self._module()) else ""
         text = f"{func} ({place_of(frame)}{where}) made {what}; {cause}"
-        self._found(Place(Grain.OP, "after", str(func), kind=module), frame, text)
+        self._found(Place(Grain.OP, "after", str(func), kind=module), frame, text, holding)
 
     def _module(self) -> str:
         """The path (or class) of the innermost module that runs."""
@@ -156,7 +162,8 @@ class NanWatch:
         name = self._called(module)
         cause = f"its inputs and parameters are finite; {compiled.NOT_TOLD_APART}"
         place = Place(Grain.MODULE, "after", name, compiled.class_of(module))
-        self._found(place, user_frame(), f"{name} ({region.place}) made {what}; {cause}")
+        text = f"{name} ({region.place}) made {what}; {cause}"
+        self._found(place, user_frame(), text, lambda: held.of_call(args, kwargs, (result,)))
 
     def _of_compiled_function(self, inputs: list[Tensor]) -> None:
         """A NaN that came out of a compiled function, which is no module: told where it is used first."""
@@ -175,7 +182,8 @@ class NanWatch:
                 f"a compiled function (called at or before {place_of(frame)}) made {elements(tensor)}; "
                 f"its inputs are not known; {compiled.NOT_TOLD_APART}"
             )
-            self._found(Place(Grain.OP, "after", "a compiled function"), frame, text)
+            place = Place(Grain.OP, "after", "a compiled function")
+            self._found(place, frame, text, partial(held.of_call, (), {}, (tensor,)))
             return
 
     # ── backward ────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +228,14 @@ class NanWatch:
         else:
             origin = "its line was not noted: its forward ran before the watch was armed"
         text = f"{name} ({origin}) hands on {what}; the gradients it was given are finite"
-        self._found(Place(Grain.NODE, "after", name, seq=seq), user_frame(), text)
+        place = Place(Grain.NODE, "after", name, seq=seq)
+        self._found(place, user_frame(), text, lambda: _gradients(out, given))
+
+
+def _gradients(out: Any, given: Any) -> held.Held:
+    """As where the script is stepped into a backward: what the node hands on, and what it was given."""
+    handed_on, came_in = (value if isinstance(value, tuple) else (value,) for value in (out, given))
+    return held.of_gradients("grad_out", handed_on) | held.of_gradients("grad_in", came_in)
 
 
 class _NodeHook:

@@ -11,6 +11,7 @@ from stepdbg.agent.breakpoints.changes import ChangeWatch
 from stepdbg.agent.breakpoints.nan import NanWatch
 from stepdbg.agent.breakpoints.ops import Ops
 from stepdbg.agent.dynamo import step_over
+from stepdbg.agent.inside import held
 from stepdbg.protocol.inside import Place
 from stepdbg.protocol.records import Phase
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from stepdbg.agent.control import Control
     from stepdbg.agent.naming import Names
 
-Stop = Callable[[int, Place, Any, str], None]
-"""Told of the watch's number, where it is, the frame and what was found."""
+Stop = Callable[[int, Place, Any, str, held.Holding], None]
+"""Told of the watch's number, where it is, the frame, what was found and what is there to look at."""
 
 _BACKWARD, _STEP = Phase.BACKWARD, Phase.STEP
 
@@ -139,7 +140,7 @@ class Watches:
                 for number, watch in list(self.changes.items()):
                     found = watch.after_op(func, args, kwargs)
                     if found is not None:
-                        self._stop(number, *found)
+                        self._stop(number, *found, lambda: held.of_call(args, kwargs or {}, (result,)))
             if self._nan is not None:
                 self._nan.after_op(func, args, kwargs, result, before)
         except Exception as error:
@@ -159,9 +160,9 @@ class Watches:
         finally:
             self.inside = False
 
-    def _found_nan(self, place: Place, frame: Any, text: str) -> None:
+    def _found_nan(self, place: Place, frame: Any, text: str, holding: held.Holding) -> None:
         if self.nan is not None:
-            self._stop(self.nan, place, frame, text)
+            self._stop(self.nan, place, frame, text, holding)
 
 
 step_over(Watches._module_ran, and_what_it_calls=True)

@@ -200,6 +200,8 @@ class Graphs:
             return max(recorded, key=lambda e: e.record.stop if e.record else 0), ""
         if any(ref() is not None for ref in self._watch.outputs):
             return None, "no graph: what the model put out does not require grad (no_grad, or frozen parameters)"
+        if self._tracker.loop.came_late and not self._tracker.loop.order:
+            return None, "no graph yet: the debugger was not there before, and no variable of yours holds one"
         return None, "no graph yet: no forward has run, or its output was not kept by the script"
 
     def _known_entry(self, lens: Lens, work: Work | None) -> tuple[Entry, GraphRecord]:

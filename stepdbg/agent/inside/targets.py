@@ -9,8 +9,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from stepdbg.agent import frames, pointing
-from stepdbg.agent.breakpoints import lines
+from stepdbg.agent.breakpoints import known_names, lines
 from stepdbg.agent.work import NotThereError
+from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import Phase
 
@@ -36,6 +37,7 @@ def find(text: str, names: Names, stack: Sequence[tuple[FrameType, int]]) -> Tar
     if number.isascii() and number.isdecimal():
         return _line(file if colon else "", int(number), stack)
     if text.startswith("op "):
+        known_names.check(Kind.OP, text[3:].strip())
         return Target("op", text[3:].strip(), words=f"the operation {text[3:].strip()}")
     path = pointing.module_path(names, text.removeprefix("module ").strip())
     if path:
@@ -73,6 +75,7 @@ def _op_or_node(text: str, names: Names) -> Target:
     if text.startswith("aten."):
         name = text.split(".")[1]
     elif "Backward" in text or text == "AccumulateGrad":
+        known_names.check(Kind.NODE, text)
         return Target("node", text, words=f"a node {text}")
     else:
         name = text

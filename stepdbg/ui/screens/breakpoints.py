@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from textual import on
@@ -15,6 +14,7 @@ from textual.widgets import Input, Static
 from stepdbg.client.store import Seen, View
 from stepdbg.commands.places import as_line, check_expression
 from stepdbg.errors import UsageError
+from stepdbg.plain.breakpoints import bars
 from stepdbg.protocol.breakpoints import Book, Breakpoint, DeleteBreakpoint, EditBreakpoint, Kind, title
 from stepdbg.protocol.messages import Logged
 from stepdbg.ui.widgets.line_list import LineList
@@ -30,8 +30,6 @@ No breakpoints and no watches.
   watch net[0].weight.norm()   shows a value at every stop"""
 
 KEYS = "space on/off   e condition   d delete   escape closes"
-BARS = "▁▂▃▄▅▆▇█"
-MOST_BARS = 24
 MOST_LOGGED = 6
 
 
@@ -185,7 +183,7 @@ class BreakpointsScreen(ModalScreen[None]):
         return self._view.watched.get(row.number, ()) if self._view is not None else ()
 
     def _bars(self, row: Breakpoint) -> str:
-        return bars([seen.number for seen in self._seen(row)][-MOST_BARS:])
+        return bars([seen.number for seen in self._seen(row)])
 
     def _tell(self) -> None:
         row = self._row
@@ -205,22 +203,6 @@ class BreakpointsScreen(ModalScreen[None]):
     def _logged(self, number: int) -> list[Logged]:
         logged = self._view.logged if self._view is not None else ()
         return [event for event in logged if event.number == number][-MOST_LOGGED:]
-
-
-def bars(numbers: Sequence[float | None]) -> str:
-    """The numbers as bars from the smallest to the largest; a blank where there is none, or none that is finite."""
-    finite = [n for n in numbers if n is not None and abs(n) != float("inf") and n == n]
-    if not finite:
-        return ""
-    low, high = min(finite), max(finite)
-    span = high - low
-
-    def bar(number: float | None) -> str:
-        if number is None or number != number or abs(number) == float("inf"):
-            return " "
-        return BARS[int((number - low) / span * (len(BARS) - 1))] if span > 0 else BARS[0]
-
-    return "".join(map(bar, numbers))
 
 
 def _mark(row: Breakpoint) -> str:

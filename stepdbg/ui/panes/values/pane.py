@@ -27,6 +27,8 @@ ROWS, COLUMNS = 64, 32
 HEAT_COLUMNS = 96
 HELD = "@"
 """What the name of a tensor begins with that is held inside a phase; alone: the first of them."""
+NOT_HERE = "nothing at this place is called"
+"""How the script's side says that it holds no tensor of that name."""
 SOME = 20
 """Parameters to select the first one from."""
 
@@ -51,6 +53,8 @@ class ValuesPane(RecordedPane):
         """The stop that is being asked about, before it is on screen."""
         self._parameter_at: int | None = None
         """The stop inside a phase at which the user wants the selected parameter, not what is held there."""
+        self._elsewhere: int | None = None
+        """The stop at whose place there is nothing of the name that the user chose at another one."""
 
     def content(self) -> Iterable[Widget]:
         yield self.body
@@ -77,7 +81,9 @@ class ValuesPane(RecordedPane):
         """What is looked at, as `GetValues` names it; empty: nothing."""
         at = self._place
         if self.look.expression.startswith(HELD):
-            return self.look.name("") if at is not None else self.selected
+            if at is None:
+                return self.selected
+            return HELD if self._elsewhere == self._number else self.look.name("")
         if at is not None and not self.look.expression and self._parameter_at != self._number:
             return HELD
         return self.look.name(self.selected)
@@ -106,6 +112,10 @@ class ValuesPane(RecordedPane):
             self.clear()
             self.ask(GetParameters(0, 0, SOME, ""))  # the app selects one
             return "No parameter selected: choose one in the graph (1) or among the parameters (2)."
+        number = recorded.stop.number
+        chosen_before = self.look.expression.startswith(HELD) and self._wished_at != number
+        if chosen_before and self._failure(recorded).startswith(NOT_HERE):
+            self._elsewhere = number  # what is here is shown instead
         self._set_title()
         record = recorded.values.get(self.subject)
         if record is None:
@@ -289,7 +299,7 @@ class ValuesPane(RecordedPane):
     def action_evaluate(self) -> None:
         """Evaluate the expression at this stop, once more if it has been."""
         if self.look.expression and self.live and self.view is not None:
-            self._wished_at = self.view.history[-1].stop.number
+            self._wished_at, self._elsewhere = self.view.history[-1].stop.number, None
             self.post_message(Wanted(replace(self._first_cells(), again=True), again=True))
 
 
