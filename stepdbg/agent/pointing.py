@@ -17,11 +17,13 @@ from torch.nn import Module
 from stepdbg.agent import naming
 from stepdbg.agent.work import NotThereError
 from stepdbg.protocol.naming import is_glob, pattern, plain, within
+from stepdbg.protocol.shown import MOST_KNOWN, KnownNames
 
 __all__ = [
     "buffers",
     "finder",
     "is_glob",
+    "known",
     "known_names",
     "module",
     "module_path",
@@ -85,6 +87,12 @@ def known_names(names: naming.Names) -> list[str]:
     """All that a parameter may be called, for `nearest`: as they are shown, and in full."""
     every = [name for p in names.parameters for name in (p.name, *p.aliases)]
     return list(dict.fromkeys((*map(names.shown, every), *every)))
+
+
+def known(names: naming.Names, stop: int) -> KnownNames:
+    """All that can be pointed at."""
+    modules = dict.fromkeys(path for path, _ in names.paths.values())
+    return KnownNames(stop, tuple(known_names(names)[:MOST_KNOWN]), tuple(modules)[:MOST_KNOWN])
 
 
 def buffers(names: naming.Names, target: str) -> list[naming.Named]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stepdbg.agent import edits, naming, sources
+from stepdbg.agent import edits, naming, pointing, sources
 from stepdbg.agent.active import Active
 from stepdbg.agent.breakpoints.manage import Desk
 from stepdbg.agent.compare.pages import Diffs
@@ -49,7 +49,7 @@ from stepdbg.protocol.inside import FindTarget, GetHeld, Target
 from stepdbg.protocol.leaks import GetLeaks, LeakReport
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.records import Phase, PhaseRun
-from stepdbg.protocol.shown import NamesShown, SetNames
+from stepdbg.protocol.shown import GetNames, NamesShown, SetNames
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.whatif import Estimate, GetWhatIf, WhatIfKind
@@ -392,5 +392,6 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     GetCompletions: lambda r, query, _: r.words.completions(query),
     GetVariables: lambda r, query, _: r.words.variables(query),
     SetNames: lambda r, query, _: r.name(query),
+    GetNames: lambda r, _, __: pointing.known(r.names, r._number),
 }
 """How each query is answered. At module level: a table of bound methods would refer to the report in a circle."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 2_000
 """Steps kept until they are asked for, at most; older ones are forgotten first."""
 
-NO_STEP = "no optimizer step has been stepped through since you opened the plots"
+NO_STEP = "no optimizer step has been stepped through since this was first looked at"
 NO_PARAMETERS = "this optimizer does not tell its parameters"
 NO_GRADIENT = "the last step's parameters had no gradient"
 UNREADABLE = "cannot be read"

@@ -28,6 +28,7 @@ from stepdbg.protocol.records import (
     StopRecord,
     ValuesRecord,
 )
+from stepdbg.protocol.shown import KnownNames
 from stepdbg.protocol.step import Explanation
 
 HISTORY = 500
@@ -132,6 +133,8 @@ class View:
     """Index into `history` while an earlier stop is looked at; None for the present."""
     sources: Mapping[str, SourceText] = field(default_factory=dict)
     """By file, as asked for in this run."""
+    names: KnownNames | None = None
+    """What can be pointed at, as told last: when the prompt was opened."""
     watching: Watching | None = None
     """What is recorded about graphs, as last told; None: never asked, as it is at first."""
     evaluating: Evaluating | None = None
@@ -207,6 +210,8 @@ def apply_answer(view: View, stop: int, query: m.Query, answer: Any) -> View:
     name = type(query).__name__
     if isinstance(answer, SourceText):
         view = replace(view, sources=_with(view.sources, answer.file, answer))
+    elif isinstance(answer, KnownNames):
+        view = replace(view, names=answer)
     elif isinstance(answer, Watching):
         view = replace(view, watching=answer)
     elif isinstance(answer, Book):

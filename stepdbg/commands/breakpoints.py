@@ -24,7 +24,7 @@ from stepdbg.commands.places import (
     read_number,
     read_watch,
 )
-from stepdbg.commands.suggesting import modules_of_parameters, parameter_names
+from stepdbg.commands.suggesting import module_names, parameter_names
 from stepdbg.protocol.breakpoints import DeleteBreakpoint, EditBreakpoint, SetBreakpoint, Spec
 
 # ── completion ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -35,7 +35,7 @@ def suggest_place(text: str, view: View) -> Iterable[str]:
     before, blank, last = text.rpartition(" ")
     if re.search(r"(?:^|\s)if$", before.strip()) or " if " in text:
         return [f"{before}{blank}{word}" for word in ("loss", "iteration", "grad.norm", "lr") if word.startswith(last)]
-    modules, names = modules_of_parameters(view), parameter_names(view)
+    modules, names = module_names(view), parameter_names(view)
     words = (*PHASES, "iteration", "module", "op", "node", "grad") if not before else ()
     return [f"{before}{blank}{w}" for w in (*words, *modules, *names) if w and w.startswith(last)]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_live
 from stepdbg.commands.command import Argument, Command
-from stepdbg.commands.suggesting import parameter_names, parameter_rows
+from stepdbg.commands.suggesting import module_names, parameter_names
 from stepdbg.errors import UsageError
 from stepdbg.protocol.compare import GetDiff, Side, SideKind
 
@@ -76,8 +76,11 @@ def _side(word: str) -> Side:
 def suggest(text: str, view: View) -> Iterable[str]:
     """Names that are on screen and begin as the last word does, and the stop before this one."""
     before, blank, last = text.rpartition(" ")
-    roots = dict.fromkeys(row.name.partition(".")[0] for row in parameter_rows(view))
-    return [f"{before}{blank}{word}" for word in ("-1", *roots, *parameter_names(view)) if word.startswith(last)]
+    return [
+        f"{before}{blank}{word}"
+        for word in ("-1", *module_names(view), *parameter_names(view))
+        if word.startswith(last)
+    ]
 
 
 COMPARE = (

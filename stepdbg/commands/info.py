@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stepdbg.client.resident import resident_bytes
 from stepdbg.client.store import View
 from stepdbg.errors import UsageError
 from stepdbg.plain import breakpoints, compare, graph, inside, leaks, memory, parameters, step, stop, words
@@ -75,7 +76,9 @@ async def _parameters(ask: Ask, context: Context) -> Told:
     page = await ask(m.GetParameters(0, 0, MOST_ROWS, context.rest, Arrangement(columns=("norm", "g.norm"))))
     if page.everything and not page.total and _NAME.fullmatch(context.rest):
         some = await ask(m.GetParameters(0, 0, MOST_ROWS))
-        near = difflib.get_close_matches(context.rest, [row.name for row in some.rows], n=1, cutoff=0.5)
+        near = difflib.get_close_matches(
+            context.rest, [name for row in some.rows for name in (row.title, row.name)], n=1, cutoff=0.5
+        )
         hint = f"did you mean {near[0]}?" if near else "info params lists them"
         raise UsageError(f"info params: no parameter is called {context.rest}: {hint}")
     return Told(parameters.lines(page, context.width), page)
@@ -90,7 +93,9 @@ async def _graph(ask: Ask, context: Context) -> Told:
 
 async def _memory(ask: Ask, context: Context) -> Told:
     record = await ask(m.GetMemory(0))
-    return Told(memory.lines(record, context.width), record)
+    hello = context.view.hello
+    rss = resident_bytes(hello.pid) if hello is not None else None
+    return Told(memory.lines(record, context.width, rss=rss), record)
 
 
 async def _locals(ask: Ask, context: Context) -> Told:

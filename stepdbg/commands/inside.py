@@ -8,7 +8,7 @@ from functools import partial
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_next
 from stepdbg.commands.command import Argument, Command, Host
-from stepdbg.commands.suggesting import parameter_names
+from stepdbg.commands.suggesting import module_names, parameter_names
 from stepdbg.protocol.messages import Action
 from stepdbg.protocol.records import Phase
 
@@ -23,7 +23,7 @@ def suggest(text: str, view: View) -> Iterable[str]:
     names = [phase.value for phase in Phase]
     if recorded is not None and recorded.graph is not None:
         names += [row.name for _, row in sorted(recorded.graph.rows.items()) if row.kind in ("module", "op")]
-    names += parameter_names(view)
+    names += [*module_names(view), *parameter_names(view)]
     return [name for name in dict.fromkeys(names) if name.startswith(text)]
 
 

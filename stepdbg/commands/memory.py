@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_live
 from stepdbg.commands.command import Argument, Command
-from stepdbg.commands.suggesting import modules_of_parameters
+from stepdbg.commands.suggesting import module_names
 from stepdbg.errors import UsageError
 from stepdbg.protocol.whatif import OPTIMIZERS, GetWhatIf, WhatIfKind
 
@@ -80,7 +80,7 @@ def suggest(text: str, view: View) -> Iterable[str]:
 
 
 def _modules(view: View) -> list[str]:
-    return [path for path in modules_of_parameters(view) if "." in path]
+    return [path for path in module_names(view) if "." in path]
 
 
 MEMORY = (

@@ -1,4 +1,4 @@
-"""Names for completion, from what is on screen."""
+"""Names for completion: those that the script's side has told, else those of the rows that have been received."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from stepdbg.protocol.records import ParameterRow
 
 def parameter_names(view: View) -> list[str]:
     """As they are shown, then in full where that is another."""
+    if view.names is not None:
+        return list(view.names.parameters)
     rows = parameter_rows(view)
     return list(dict.fromkeys([*(row.title for row in rows), *(row.name for row in rows)]))
 
 
-def modules_of_parameters(view: View) -> list[str]:
-    """Full paths of the modules that hold parameters."""
+def module_names(view: View) -> list[str]:
+    """Paths from the roots' variables; of rows, of the modules that hold parameters."""
+    if view.names is not None:
+        return list(view.names.modules)
     return list(dict.fromkeys(row.name.rpartition(".")[0] for row in parameter_rows(view)))
 
 

@@ -23,7 +23,7 @@ from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import ParameterPage, SourceText, StopRecord, ValuesRecord
-from stepdbg.protocol.shown import SetNames
+from stepdbg.protocol.shown import GetNames, SetNames
 from stepdbg.protocol.step import Explanation
 from stepdbg.protocol.trends import Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
@@ -369,7 +369,7 @@ Query = (
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
     | Evaluate | GetCompletions | GetVariables
     | GetOtherMemory | GetGradients
-    | GetLeaks | GetWhatIf | SetNames
+    | GetLeaks | GetWhatIf | SetNames | GetNames
 )  # fmt: skip
 ToClient = Hello | Stopped | Continued | Progress | Reply | Failed | Working | Warned | Logged | Evaluating
 ToAgent = Resume | Pause | Detach | Cancel | Query

@@ -29,6 +29,28 @@ class NamesShown:
 
 
 @dataclass(frozen=True)
+class KnownNames:
+    """What can be pointed at, for completion. At most MOST_KNOWN of each."""
+
+    stop: int
+    parameters: tuple[str, ...]
+    """As they are shown, in the model's order, then in full where that is another."""
+    modules: tuple[str, ...]
+    """Paths from the roots' variables, in the order found."""
+
+
+MOST_KNOWN = 20_000
+
+
+@dataclass(frozen=True)
+class GetNames:
+    """Names of parameters and modules. Cost: what naming them costs; no tensor is read."""
+
+    RESULT: ClassVar[type[Any]] = KnownNames
+    id: int
+
+
+@dataclass(frozen=True)
 class SetNames:
     """Show names in full always, or only where they would clash; None: only say how it is."""
 

@@ -16,6 +16,7 @@ from textual.widgets import Input
 from textual.worker import Worker
 
 from stepdbg.client import store
+from stepdbg.client.resident import resident_bytes
 from stepdbg.client.session import Event, Output, Session
 from stepdbg.client.store import Status, View
 from stepdbg.commands import BY_NAME, COMMANDS, Command
@@ -42,7 +43,6 @@ from stepdbg.ui.panes.recorded import RecordedPane
 from stepdbg.ui.parts import Parts
 from stepdbg.ui.prompt import PromptBar
 from stepdbg.ui.requests import Requests
-from stepdbg.ui.resident import resident_bytes
 from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, TYPED, MainScreen
 from stepdbg.ui.state import State
@@ -382,7 +382,8 @@ class StepdbgApp(Parts, InOrder):
         return (self._seen.live and self._requests.cancel()) or expressions
 
     def open_prompt(self, text: str) -> None:
-        """Open the `:` prompt with `text` in it."""
+        """Open the `:` prompt with `text` in it. What it may complete is asked for, once a stop."""
+        self.parameters.learn_names()
         self.main.open_prompt(":", text)
 
     def show_help(self, command: str) -> None:

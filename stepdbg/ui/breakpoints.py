@@ -108,10 +108,8 @@ class BreakpointCommands:
         app = self._app
         view, pane = app.view, app.main.current
         if pane == SourcePane.NUMBER:
-            source = app.main.query_one(SourcePane)
-            if source.frame is None or not source.text.total:
-                return "no source is shown"
-            return Spec(Kind.LINE, source.frame.file, line=source.text.cursor + 1)
+            place = app.main.query_one(SourcePane).place
+            return Spec(Kind.LINE, place[0], line=place[1]) if place is not None else "no source is shown"
         if pane == GraphPane.NUMBER:
             row = app.main.query_one(GraphPane).tree_list.row_at_cursor
             if row is not None and row.kind == "module":

@@ -59,8 +59,9 @@ class InsideCommands:
         if isinstance(pane, GraphPane):
             row = pane.tree_list.row_at_cursor
             return of_row(row) if row is not None else ""
-        if isinstance(pane, SourcePane) and pane.frame is not None:
-            return f"{pane.frame.file}:{pane.text.cursor + 1}"
+        if isinstance(pane, SourcePane):
+            place = pane.place
+            return f"{place[0]}:{place[1]}" if place is not None else ""
         return self._app.selected if isinstance(pane, (ParametersPane, ValuesPane)) else ""
 
     # ── what is held ────────────────────────────────────────────────────────────────────────────────────────

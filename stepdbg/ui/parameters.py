@@ -8,8 +8,9 @@ from stepdbg.commands.exporting import Ask
 from stepdbg.errors import RequestError, SessionClosedError
 from stepdbg.plain.parameters import names as plain_names
 from stepdbg.protocol.messages import GetGraph, GetParameters, GetValues
-from stepdbg.protocol.shown import NamesShown, SetNames
+from stepdbg.protocol.shown import GetNames, NamesShown, SetNames
 from stepdbg.ui.graphs import GONE
+from stepdbg.ui.messages import Wanted
 from stepdbg.ui.panes.parameters import ParametersPane
 
 if TYPE_CHECKING:
@@ -66,7 +67,14 @@ class ParameterCommands:
             if full is not None:
                 self._app.edits.read_again(NAMED)
                 self._app.breakpoints.look_again()
+                self._app.post_message(Wanted(GetNames(0), again=True))
             self._app.notify(plain_names(told), markup=False)
+
+    def learn_names(self) -> None:
+        """Have it told what can be pointed at, once a stop."""
+        view = self._app.view
+        if view is not None and view.live and (view.names is None or view.names.stop != view.history[-1].stop.number):
+            self._app.post_message(Wanted(GetNames(0)))
 
     def _bring(self) -> None:
         """Bring the pane on screen where only one is."""

@@ -100,3 +100,23 @@ async def test_names_that_clash_are_in_full() -> None:
         await sees(driver, "2", ParameterTable, "net2.0.weight", " 0.weight")
         await enter(driver, "names")
         assert "names are shown in full: without the root module they would clash" in notices(driver)
+
+
+async def test_names_are_offered_before_any_pane_has_listed_them() -> None:
+    async with running("leaky", size=NARROW) as driver:
+        assert driver.now.parameters is None
+        await driver.press("colon")
+        await driver.until(lambda: driver.view.names is not None, "names are told")
+        for begun, whole in (
+            ("break net.2.b", "break net.2.bias "),
+            ("set 2.b", "set 2.bias "),
+            ("until net.", "until net.0"),
+        ):
+            prompt = driver.app.main.prompt
+            prompt.input.value = begun
+            await driver.press("tab")
+            assert prompt.input.value == whole
+        assert driver.now.parameters is None  # nothing of them has been read
+        prompt.input.value = "names full"
+        await driver.press("enter")
+        await driver.until(lambda: driver.view.names.parameters[0] == "net.0.weight", "they are told anew")

@@ -39,6 +39,9 @@ PASSING = ("its condition ", "its text ", "cancelled")
 Query = SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
 
 
+PLACES = "a phase, a module, a parameter, FILE:LINE, iteration N, op NAME or node NAME"
+
+
 class Desk:
     """What an answer needs of the stop. Lives as long as the answer."""
 
@@ -191,6 +194,8 @@ class Desk:
         hint = pointing.nearest(spec.target, known)
         if kind is Kind.NAME and not hint and (torchs := known_names.kind_of(spec.target)):
             hint = f": did you mean {torchs} {spec.target}?"
+        elif kind is Kind.NAME and not hint:
+            hint = f": break takes {PLACES}"
         return spec, "", f"there is no {what} {spec.target}{hint}"
 
     def _line(self, spec: Spec) -> tuple[Spec, str, str]:

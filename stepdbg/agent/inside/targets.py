@@ -82,7 +82,7 @@ def _op_or_node(text: str, names: Names) -> Target:
     if name.isidentifier() and len(name) >= SHORTEST and name in dir(torch._C._VariableFunctions):
         return Target("op", text, words=f"the operation {text}")
     paths = [path for path, _ in names.paths.values()]
-    every = [*PHASES, *paths, *(named.name for named in names.parameters)]
+    every = [*PHASES, *paths, *pointing.known_names(names)]
     near = difflib.get_close_matches(text, every, 1, 0.5)
     hint = f": did you mean {near[0]}?" if near else ": name a phase, a module, a parameter, an op or a line"
     raise NotThereError(f"nothing here is called {text!r}{hint}")

@@ -77,6 +77,20 @@ shift the text sideways; up, down or `ctrl+k`, `j` move (vim's `k` is *skip* her
         yield self.text
         yield self.stack
 
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """File and number of the line under the cursor; until the source is here, of the line about to run. None: no
+        line of the user's code is running.
+        """
+        frame = self.frame
+        if frame is not None and self.text.total:
+            return frame.file, self.text.cursor + 1
+        recorded = self.view.looking_at if self.view is not None else None
+        stop = recorded.stop if recorded is not None else None
+        if frame is None and stop is not None and stop.here is not None:
+            frame = stop.stack[stop.here]
+        return (frame.file, frame.line) if frame is not None else None
+
     # ── state down ──────────────────────────────────────────────────────────────────────────────────────────
 
     def parts(self, view: View, recorded: Recorded) -> tuple[object, ...]:
