@@ -18,6 +18,7 @@ from stepdbg.batch.session import BatchSession
 from stepdbg.client import store
 from stepdbg.client.session import ConnectionLost, Exited, Output
 from stepdbg.client.store import Status, View
+from stepdbg.commands.available import needs_next
 from stepdbg.commands.files import lines_of
 from stepdbg.commands.info import Told
 from stepdbg.commands.prompt import parse
@@ -70,6 +71,8 @@ class _Batch:
         self._left: str = ""
         """"quit" or "detach", once that was said."""
         self._told_stop = 0
+        self._again = (m.Action.NEXT, 0)
+        """What is to be done again at the next stop, and how often."""
         self._interrupted = 0
         self._asked: Any = None
         """The question under way."""
@@ -183,6 +186,19 @@ class _Batch:
             except Exception as error:  # a defect of ours is told as well, and the rest goes on
                 self._fail(line, f"stepdbg failed: {type(error).__name__}: {error}".split("\n")[0])
             await self._settled()
+            await self._repeat()
+
+    async def _repeat(self) -> None:
+        """Go on as often as `next 3` says, until the script is held for another reason."""
+        while self._again[1] and self.view.status is Status.STOPPED:
+            action, more = self._again
+            stop = self.view.history[-1].stop
+            if stop.reason is not StopReason.STEP or needs_next(self.view) is not None:
+                break
+            self._again = (action, more - 1)
+            self.session.resume(action)
+            await self._settled()
+        self._again = (m.Action.NEXT, 0)
 
     async def _run(self, line: str) -> None:
         parsed = parse(line)
@@ -234,8 +250,9 @@ class _Batch:
         """To be awaited before the next command."""
         self._todo.append(work)
 
-    def resume(self, action: m.Action, target: Target | None = None) -> None:
-        """Let the script go on; the next command waits for the stop after it."""
+    def resume(self, action: m.Action, target: Target | None = None, *, times: int = 1) -> None:
+        """Let the script go on; the next command waits for the last of the stops."""
+        self._again = (action, times - 1)
         self.session.resume(action, target)
 
     def leave(self, *, detach: bool) -> None:

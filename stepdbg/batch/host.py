@@ -46,8 +46,8 @@ class Driver(Protocol):
     def later(self, work: Coroutine[Any, Any, Told | None]) -> None:
         """To be awaited before the next command; what it returns is told."""
 
-    def resume(self, action: m.Action, target: Target | None = None) -> None:
-        """Let the script go on; UNTIL: to `target`."""
+    def resume(self, action: m.Action, target: Target | None = None, *, times: int = 1) -> None:
+        """Let the script go on; UNTIL: to `target`. `times`: as often, while it is held for no other reason."""
 
     def leave(self, *, detach: bool) -> None:
         """No more commands: end the script, or let it run on bare."""
@@ -338,8 +338,8 @@ class BatchHost:
             raise AttributeError(name)
         return OffScreen(name)
 
-    def resume_script(self, action: m.Action) -> None:
-        self._driver.resume(action)
+    def resume_script(self, action: m.Action, *, times: int = 1) -> None:
+        self._driver.resume(action, times=times)
 
     def quit_debugger(self) -> None:
         self._driver.leave(detach=False)

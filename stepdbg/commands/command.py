@@ -241,8 +241,8 @@ class Host(Protocol):
     def leaks(self) -> LeakHost:
         """What is kept alive, and what memory would be."""
 
-    def resume_script(self, action: Action) -> None:
-        """Let the stopped script go on."""
+    def resume_script(self, action: Action, *, times: int = 1) -> None:
+        """Let the stopped script go on; again at each stop that is the end of a step, so many times in all."""
 
     def pause_script(self) -> None:
         """Ask for a stop at the next boundary."""

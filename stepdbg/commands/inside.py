@@ -7,14 +7,11 @@ from functools import partial
 
 from stepdbg.client.store import View
 from stepdbg.commands.available import needs_next
-from stepdbg.commands.command import Argument, Command, Host
+from stepdbg.commands.command import Argument, Command
+from stepdbg.commands.running import TIMES, resume
 from stepdbg.commands.suggesting import module_names, parameter_names
 from stepdbg.protocol.messages import Action
 from stepdbg.protocol.records import Phase
-
-
-def _resume(action: Action, host: Host, _argument: str) -> None:
-    host.resume_script(action)
 
 
 def suggest(text: str, view: View) -> Iterable[str]:
@@ -32,9 +29,10 @@ INSIDE = (
         "step",
         "Run",
         "Go into what is next: a phase, then a module: what it calls and does itself; as next where nothing is inside.",
-        partial(_resume, Action.INTO),
+        partial(resume, Action.INTO),
         keys=("s",),
         aliases=("s", "into"),
+        argument=TIMES,
         available=needs_next,
         footer="in",
     ),
@@ -42,9 +40,10 @@ INSIDE = (
         "out",
         "Run",
         "Run to the end of the module around this place; else to the end of the phase.",
-        partial(_resume, Action.OUT),
+        partial(resume, Action.OUT),
         keys=("o",),
         aliases=("o", "finish"),
+        argument=TIMES,
         available=needs_next,
         footer="out",
     ),

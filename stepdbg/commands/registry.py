@@ -22,6 +22,7 @@ from stepdbg.commands.inside import INSIDE
 from stepdbg.commands.memory import MEMORY
 from stepdbg.commands.parameters import PARAMETERS
 from stepdbg.commands.plots import PLOTS
+from stepdbg.commands.running import TIMES, resume
 from stepdbg.commands.step import STEP
 from stepdbg.commands.values import VALUES
 from stepdbg.commands.words import FRAMES, SOURCE, WORDS
@@ -42,10 +43,6 @@ RESERVED_KEYS = frozenset("NISC")
 """Kept free: the same steps backwards in time."""
 
 
-def _resume(action: Action, host: Host, _argument: str) -> None:
-    host.resume_script(action)
-
-
 def _look(steps: int | None, host: Host, _argument: str) -> None:
     host.look_back(steps)
 
@@ -63,9 +60,10 @@ _RUN = (
         "next",
         "Run",
         "Run the phase that is next, and stop before the one after it.",
-        partial(_resume, Action.NEXT),
+        partial(resume, Action.NEXT),
         keys=("n", "space"),
         aliases=("n",),
+        argument=TIMES,
         available=needs_next,
         footer="next",
     ),
@@ -73,9 +71,10 @@ _RUN = (
         "iteration",
         "Run",
         "Run to the first stop of the next iteration.",
-        partial(_resume, Action.ITERATION),
+        partial(resume, Action.ITERATION),
         keys=("i",),
         aliases=("i", "iter"),
+        argument=TIMES,
         available=needs_next,
         footer="iteration",
     ),
@@ -83,7 +82,7 @@ _RUN = (
         "continue",
         "Run",
         "Run until paused, an exception or the end; from a last stop, let the script end.",
-        partial(_resume, Action.CONTINUE),
+        partial(resume, Action.CONTINUE),
         keys=("c",),
         aliases=("c", "cont"),
         available=needs_stop,
@@ -103,7 +102,7 @@ _RUN = (
         "skip",
         "Run",
         "Leave out the phase that is next (zero_grad, backward, clip, step or scheduler).",
-        partial(_resume, Action.SKIP),
+        partial(resume, Action.SKIP),
         keys=("k",),
         aliases=("k",),
         available=needs_skippable,

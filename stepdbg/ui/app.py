@@ -23,7 +23,8 @@ from stepdbg.commands import BY_NAME, COMMANDS, Command
 from stepdbg.errors import RequestError, SessionClosedError, StepdbgError
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
-from stepdbg.protocol.records import ParameterPage, StopReason
+from stepdbg.protocol.records import ParameterPage
+from stepdbg.ui.ahead import Ahead
 from stepdbg.ui.behind import InOrder
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -47,11 +48,6 @@ from stepdbg.ui.screens.help import HelpScreen, help_text
 from stepdbg.ui.screens.main import ALL_PANES, TYPED, MainScreen
 from stepdbg.ui.state import State
 from stepdbg.ui.theme import DARK, LIGHT, choose_theme
-
-AHEAD = frozenset({"next", "iteration", "step", "out"})
-"""Commands that may be given while a step still runs and the screen does not show that yet: each is done at a stop of
-its own, unless it is one for another reason than stepping. Others would do something to a phase that nobody has seen.
-"""
 
 
 class StepdbgApp(Parts, InOrder):
@@ -77,8 +73,7 @@ class StepdbgApp(Parts, InOrder):
         self._state = State(self)
         self._requests = Requests(session, self._answered, self._state)
         self.make_parts(self, self._ask_session, self._answered)
-        self._ahead: list[Command] = []
-        """A step asked for while the one before still ran, and the screen did not show that yet."""
+        self._ahead = Ahead()
         self._console = ConsoleLink(self, lambda: self._session)
         self._follower: Worker[None] | None = None
         self._leaving = False
@@ -190,12 +185,9 @@ class StepdbgApp(Parts, InOrder):
         """Do the steps that were asked for before the screen said that it runs: each at a stop of its own."""
         if not self._ahead or view.status is Status.RUNNING or self._going_on:
             return
-        command = self._ahead.pop(0)
-        stepped = view.status is Status.STOPPED and view.history[-1].stop.reason is StopReason.STEP
-        if stepped and command.available(view) is None:
+        command = self._ahead.pop(view)
+        if command is not None:
             command.run(self, "")
-        else:
-            self._ahead.clear()
 
     # ── messages of the panes ───────────────────────────────────────────────────────────────────────────────
 
@@ -255,9 +247,12 @@ class StepdbgApp(Parts, InOrder):
 
     def run_command(self, command: Command, argument: str = "") -> None:
         """Do it, or say in one line why it cannot be done now."""
+        if command.name == "pause" and self._ahead:
+            self._ahead.clear()
+            if self._seen.status is not Status.RUNNING and not self._going_on:
+                return  # held between two of the steps that were to come
         if self._going_on and command.group == "Run":
-            if command.name in AHEAD:
-                self._ahead.append(command)
+            if self._ahead.add(command, argument):
                 return
             self._state.show()  # it is judged by what the script does
         reason = command.available(self._seen)
@@ -301,8 +296,9 @@ class StepdbgApp(Parts, InOrder):
         else:
             self.notify("press q to quit", markup=False)
 
-    def resume_script(self, action: m.Action, target: Target | None = None) -> None:
-        """Let the stopped script go on; a refused skip is said in one line."""
+    def resume_script(self, action: m.Action, target: Target | None = None, *, times: int = 1) -> None:
+        """Let the stopped script go on; a refused skip is said in one line. `times`: again at the stops after it."""
+        self._ahead.again(action, times - 1)
         try:
             self._session.resume(action, target)
         except RequestError as error:
@@ -370,7 +366,8 @@ class StepdbgApp(Parts, InOrder):
 
     def leave(self) -> None:
         """Step out of what is open, innermost first; before all, of an answer that takes a while."""
-        cancelled = self._stop_work()
+        cancelled = self._stop_work() or bool(self._ahead)
+        self._ahead.clear()
         if not (cancelled or self.graph.stop_export() or self.main.leave()) and self._seen.shown is not None:
             self.look_back(None)
 

@@ -279,3 +279,13 @@ def test_every_topic_is_told() -> None:
     said = ours(run.stdout)
     for topic in TOPICS:
         assert said[said.index(f"> info {topic}") + 1].startswith("  ")
+
+
+def test_a_count_makes_as_many_steps_and_ends_where_something_else_stops(script: str) -> None:
+    said = ours(batch("-c", "next 3", "-c", "break step", "-c", "n 50", "-c", "quit", script).stdout)
+    stops = [int(line.split()[1]) for line in said if line.startswith("stop ")]
+    at = said.index("> break step")
+    assert [int(line.split()[1]) for line in said[:at] if line.startswith("stop ")] == [1, 2, 3, 4]
+    assert stops == list(range(1, len(stops) + 1))
+    assert len(stops) < 10
+    assert "breakpoint 1: step" in next(line for line in reversed(said) if line.startswith("stop "))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from real_runs import Driver, running
+from test_edit_app import enter
 
+from stepdbg.client.store import Status
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import StopReason
 
@@ -67,3 +70,41 @@ async def test_what_was_typed_ahead_is_dropped_at_a_breakpoint(tmp_path: Path) -
         await driver.stopped_at(2)
         assert driver.stop.reason is StopReason.BREAKPOINT
         assert actions(driver) == [m.Action.ITERATION]
+
+
+async def test_a_count_makes_as_many_steps() -> None:
+    async with running("two_nets") as driver:
+        await enter(driver, "next 4")
+        await driver.stopped_at(5)
+        await enter(driver, "i 2")
+        await driver.stopped_at(7)
+        assert actions(driver) == [m.Action.NEXT] * 4 + [m.Action.ITERATION] * 2
+        await burst(driver, "nn")
+        await driver.stopped_at(9)
+        await enter(driver, "next 0")
+        message = str(driver.app.main.prompt.query_one("#prompt-message").render())
+        assert message == "'0' is no count: a number from 1 to 10,000, as in next 3"
+
+
+@pytest.mark.parametrize("key", ["escape", "p"])
+async def test_steps_that_were_to_come_are_given_up(key: str) -> None:
+    async with running("two_nets") as driver:
+        await driver.press("colon")
+        driver.app.main.prompt.input.value = "next 10000"
+        await driver.press("enter")
+        await driver.until(lambda: driver.stop.number > 5, "some are made")
+        await driver.press(key)
+        await driver.until(lambda: not driver.app._ahead, "no more are to come")
+        await driver.settled()
+        await driver.until(lambda: driver.view.status is Status.STOPPED, "it is held")
+        assert driver.stop.number < 10_000
+
+
+async def test_a_count_ends_at_a_breakpoint() -> None:
+    async with running("two_nets") as driver:
+        await enter(driver, "break step")
+        await enter(driver, "next 100")
+        await driver.until(lambda: driver.view.live and driver.stop.reason is StopReason.BREAKPOINT, "the breakpoint")
+        await driver.settled()
+        assert not driver.app._ahead
+        assert driver.stop.iteration == 1

@@ -67,7 +67,7 @@ def test_every_command_is_one_sentence_and_can_be_typed(command) -> None:
         ("nxt", "did you mean next?"),
         ("contniue", "did you mean continue?"),
         ("pre", "could be present or precision"),
-        ("next 3", "next takes no argument"),
+        ("next x", "'x' is no count: a number from 1 to 10,000, as in next 3"),
         ("focus", "focus needs one argument: focus PANE"),
         ("focus grahp", "did you mean graph?"),
         ("", "type the name of a command"),
