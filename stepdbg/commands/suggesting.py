@@ -15,10 +15,11 @@ def parameter_names(view: View) -> list[str]:
 
 
 def module_names(view: View) -> list[str]:
-    """Paths from the roots' variables; of rows, of the modules that hold parameters."""
+    """Paths from the roots' variables; of rows, of the modules that hold parameters and of those around them."""
     if view.names is not None:
         return list(view.names.modules)
-    return list(dict.fromkeys(row.name.rpartition(".")[0] for row in parameter_rows(view)))
+    parts = (row.name.split(".")[:-1] for row in parameter_rows(view))
+    return list(dict.fromkeys(".".join(path[:end]) for path in parts for end in range(1, len(path) + 1)))
 
 
 def parameter_rows(view: View) -> list[ParameterRow]:

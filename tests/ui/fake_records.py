@@ -27,6 +27,7 @@ from stepdbg.protocol.records import (
     TensorView,
     ValuesRecord,
 )
+from stepdbg.protocol.shown import GetNames, KnownNames
 from stepdbg.protocol.step import Explanation, Given, StepLine
 from stepdbg.protocol.trends import StepTrend, Trends
 from stepdbg.protocol.values import ElementFound, Marked, MarkedModules, PythonText
@@ -248,6 +249,7 @@ def trends(query: m.GetTrends, number: int) -> Trends:
 MEMORY: dict[Any, Any] = {
     GetOtherMemory: lambda _, number: OtherMemory(number, 768, 3, (), 0, 0, 0, 100_000),
     GetGradients: lambda _, number: GradientPage(number, 0, 0, ()),
+    GetNames: lambda _, number: KnownNames(number, tuple(dict(_SHAPES)), ("net", "net.0", "net.2", "net2")),
 }
 
 

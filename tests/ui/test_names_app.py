@@ -39,6 +39,7 @@ async def shown_everywhere(driver: Driver, first: str, never: str) -> None:
     title = str(driver.app.main.query_one(ValuesPane).border_title)
     assert f"3 Values ─ {first}" in title
     await driver.press("e")
+    await driver.until(lambda: isinstance(driver.app.screen, ExplainScreen), "the step is explained")
     screen = driver.app.screen
     assert isinstance(screen, ExplainScreen)
     await driver.until(

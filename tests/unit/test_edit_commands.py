@@ -183,7 +183,8 @@ def test_names_on_screen_are_completed() -> None:
     assert complete("set l", view) == ["set lr"]
     assert complete("set lr ", view) == []
     assert complete("diff net.0.weight net", view) == [
-        "diff net.0.weight net", "diff net.0.weight net.0.weight", "diff net.0.weight net.0.bias"
+        "diff net.0.weight net", "diff net.0.weight net.0",
+        "diff net.0.weight net.0.weight", "diff net.0.weight net.0.bias"
     ]  # fmt: skip
     assert complete("diff -", view) == ["diff -1"]
     assert complete("set net") == []

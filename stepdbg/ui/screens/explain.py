@@ -143,6 +143,8 @@ class ExplainScreen(ModalScreen[None]):
         self._paint()
 
     def _paint(self) -> None:
+        if not self.children:
+            return  # closed meanwhile
         text, box = self.query_one("#explain-text", Static), self.query_one(Vertical)
         self.query_one("#explain-keys", Static).update(self._keys())
         if self.shown is None:
@@ -165,6 +167,8 @@ class ExplainScreen(ModalScreen[None]):
 
     def _tell_place(self) -> None:
         """Which parameter it is, and that there is more than there is room for."""
+        if not self.children:
+            return  # closed meanwhile
         shown = self.shown
         place = f"parameter {shown.position + 1:,} of {shown.parameters:,}" if shown is not None else ""
         more = "pgdn scrolls" if self.query_one(VerticalScroll).max_scroll_y else ""

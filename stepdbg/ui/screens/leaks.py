@@ -113,6 +113,8 @@ class LeaksScreen(ModalScreen[None]):
         self.query_one(Vertical).border_subtitle = f"looking… {working.done:,} {working.what}, escape leaves"
 
     def _paint(self) -> None:
+        if not self.children:
+            return  # closed meanwhile
         box = self.query_one(Vertical)
         report = self.report
         width = self.text.size.width or self.size.width - 10

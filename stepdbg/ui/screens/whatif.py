@@ -62,6 +62,8 @@ class WhatIfScreen(ModalScreen[None]):
         self.call_after_refresh(self._paint)
 
     def _paint(self) -> None:
+        if not self.children:
+            return  # closed meanwhile
         width = max(self.text.content_size.width or self.size.width - 10, 20)
         found: list[Content] = []
         for label, value, remark in whatif.rows(self.estimate):
