@@ -80,7 +80,7 @@ def test_tuples_that_other_threads_are_building_are_left_alone(look: Callable[[T
     building = Building(tensor)
     building.start()
     try:
-        for _ in range(30):
+        for _ in range(10):
             look(tensor)
             seen = building.made
             while building.made == seen and not building.errors:  # it has its turn between any two looks

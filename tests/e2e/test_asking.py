@@ -13,7 +13,7 @@ from test_gate import _comparable, marks_of
 from stepdbg.agent import ending
 from stepdbg.protocol.records import StopReason
 
-SAMPLE = {"two_nets", "spectral_lazy", "raises_mid", "no_torch"}
+SAMPLE = {"two_nets", "spectral_lazy", "no_torch"}
 """Run by `make test`; all the others are slow."""
 
 WITHOUT_TORCH = {"no_torch", "shadows_broken"}

@@ -131,7 +131,9 @@ def test_quitting_ends_the_script(start: Start, tmp_path: Path) -> None:
     nobody_left(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))]
+)
 @pytest.mark.parametrize("held", [True, False], ids=["held", "running"])
 def test_the_script_runs_on_where_it_was_asked_to(
     start: Start, tmp_path: Path, number: signal.Signals, held: bool

@@ -9,7 +9,7 @@ import pytest
 from runs import Result, bare, debugged
 from scripts_found import DEMOS, Script, all_scripts
 
-SAMPLE = {"two_nets", "tiny_gan"}
+SAMPLE = {"two_nets"}
 """Of the demos, those that `make test` runs; the others are slow."""
 
 FRAMEWORKS = ("transformers", "accelerate", "lightning", "keras")

@@ -55,7 +55,7 @@ DEMOS = {
 }
 """Few steps each, with a line printed in the middle: the script is caught there while it runs."""
 
-SAMPLE = {"two_nets", "tiny_gan"}
+SAMPLE = {"two_nets"}
 """Run by `make test`; the others are slow."""
 
 ROOMY = (100, 30)

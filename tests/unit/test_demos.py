@@ -63,28 +63,34 @@ def test_no_zero_grad_misbehaves(tmp_path: Path) -> None:
     assert max(norms[5:]) > 10 * norms[0]
 
 
-@pytest.mark.parametrize("bug", ["total", "list", "retain", "cache", "none"])
+@pytest.mark.parametrize(
+    "bug", ["total", *(pytest.param(b, marks=pytest.mark.slow) for b in ("list", "retain", "cache", "none"))]
+)
 def test_leaky_learns_all_the_same(tmp_path: Path, bug: str) -> None:
     losses = numbers(run("leaky", tmp_path, "--bug", bug), "mean loss")
     assert losses == sorted(losses, reverse=True)
     assert len(losses) == 4
 
 
+@pytest.mark.slow
 def test_digits_are_learned(tmp_path: Path) -> None:
     text = run("digits_cnn", tmp_path, "--epochs", "2")
     assert numbers(text, "accuracy")[-1] > 80
     assert numbers(text, "lr") == [3e-3, 1.5e-3]
 
 
+@pytest.mark.slow
 def test_gan_finds_the_mean(tmp_path: Path) -> None:
     assert numbers(run("tiny_gan", tmp_path), "generated mean")[-1] == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.slow
 def test_lstm_forecasts(tmp_path: Path) -> None:
     losses = numbers(run("lstm_forecast", tmp_path, "--epochs", "10"), "loss")
     assert losses[-1] < losses[0] / 4
 
 
+@pytest.mark.slow
 def test_char_gpt_learns(tmp_path: Path) -> None:
     losses = numbers(run("char_gpt", tmp_path, "--steps", "15"), "loss")
     assert losses[-1] < losses[0] - 0.5

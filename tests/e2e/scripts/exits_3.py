@@ -1,6 +1,6 @@
 """Leaves by sys.exit(3) in the middle of its training, out of a function, with a finally on the way."""
 
-# e2e: exit=3 keys="n n c"
+# e2e: slow exit=3 keys="n n c"
 
 import atexit
 import sys

@@ -1,6 +1,6 @@
 """A GAN, its generator cut off by detach(), .data and argmax; it watches how long its tensors' storages live."""
 
-# e2e: keys="n n n n n n i n n c"
+# e2e: slow keys="n n n n n n i n n c"
 
 import torch
 from torch import nn

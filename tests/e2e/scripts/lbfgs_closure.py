@@ -1,6 +1,6 @@
 """LBFGS: the closure's zero_grad, forward and backward run inside step, several times."""
 
-# e2e: keys="n n n n n i c"
+# e2e: slow keys="n n n n n i c"
 
 import torch
 from torch import nn
