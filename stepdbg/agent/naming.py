@@ -18,6 +18,7 @@ from torch.nn import Module
 
 from stepdbg.agent import frames
 from stepdbg.agent.prefixes import Prefixes, Shown
+from stepdbg.agent.submodules import submodules
 
 MAX_CONTAINER = 64
 """Lists, tuples and dictionaries longer than this are not searched for modules."""
@@ -41,6 +42,11 @@ class Named:
     def shown(self) -> str:
         """Its name for the user's eyes."""
         return self.how(self.name)
+
+    @property
+    def other(self) -> str:
+        """The same for a record's `shown`: empty where it is the name itself."""
+        return self.how.other(self.name)
 
 
 @dataclass
@@ -125,11 +131,6 @@ def settle(names: Names, prefixes: Prefixes) -> None:
     names.shown.left_out = prefixes.left_out(dict(names.modules.values()), loose)
 
 
-def shown_if_other(named: Named) -> str:
-    """For a record's `shown`."""
-    return named.shown if named.shown != named.name else ""
-
-
 def _variables(stack: Iterable[FrameType]) -> Iterator[tuple[str, Any]]:
     """(name, value) of the user's variables: direct ones of all frames first, then what lies one level inside."""
     seen: set[int] = set()
@@ -203,20 +204,8 @@ def _roots(found: dict[int, tuple[str, Module]]) -> dict[int, tuple[str, Module]
     inside: set[int] = set()
     for _, module in found.values():
         if id(module) not in inside:
-            inside.update(id(m) for m in _submodules(module) if m is not module)
+            inside.update(id(m) for m in submodules(module) if m is not module)
     return {key: pair for key, pair in found.items() if key not in inside}
-
-
-def _submodules(module: Module) -> Iterator[Module]:
-    seen = {id(module)}
-    waiting = [module]
-    while waiting:
-        current = waiting.pop()
-        yield current
-        for child in current.__dict__.get("_modules", {}).values():
-            if isinstance(child, Module) and id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
 
 
 def _titled(pairs: dict[int, tuple[str, Any]]) -> dict[int, tuple[str, Any]]:

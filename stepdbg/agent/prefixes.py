@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 from torch.nn import Module
 
+from stepdbg.agent.submodules import submodules
+
 
 class Prefixes:
     """What is known of this for a whole run."""
@@ -57,6 +59,11 @@ class Shown:
                 return name[len(root) + 1 :]
         return name
 
+    def other(self, name: str) -> str:
+        """The same for a record's `shown`: empty where it is the name itself."""
+        shown = self(name)
+        return shown if shown != name else ""
+
 
 def _first(name: str) -> str:
     return name.partition(".")[0]
@@ -64,24 +71,12 @@ def _first(name: str) -> str:
 
 def _first_names(module: Module) -> set[str]:
     """What the names in `named_parameters()` and `named_buffers()` begin with; empty: there are none."""
-    own = module.__dict__
-    found = {key for kind in ("_parameters", "_buffers") for key, value in own.get(kind, {}).items() if _is(value)}
-    return found | {key for key, child in own.get("_modules", {}).items() if isinstance(child, Module) and _has(child)}
+    children = module.__dict__.get("_modules", {}).items()
+    inside = {key for key, child in children if isinstance(child, Module) and any(map(_own, submodules(child)))}
+    return _own(module) | inside
 
 
-def _is(value: object) -> bool:
-    return isinstance(value, Tensor)
-
-
-def _has(module: Module) -> bool:
-    """Whether there is a parameter or a buffer in it."""
-    waiting, seen = [module], {id(module)}
-    while waiting:
-        own = waiting.pop().__dict__
-        if any(_is(value) for kind in ("_parameters", "_buffers") for value in own.get(kind, {}).values()):
-            return True
-        for child in own.get("_modules", {}).values():
-            if isinstance(child, Module) and id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-    return False
+def _own(module: Module) -> set[str]:
+    """Names of the parameters and buffers that it holds itself."""
+    kinds = (module.__dict__.get(kind, {}) for kind in ("_parameters", "_buffers"))
+    return {key for held in kinds for key, value in held.items() if isinstance(value, Tensor)}

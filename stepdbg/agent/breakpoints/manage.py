@@ -158,8 +158,7 @@ class Desk:
     def _show(self, armed: Armed) -> None:
         """Find out how its target is shown, where that is a parameter's name."""
         if armed.spec.kind in (Kind.GRADIENT, Kind.CHANGE):
-            shown = self.names().shown(armed.spec.target)
-            armed.shown = shown if shown != armed.spec.target else ""
+            armed.shown = self.names().shown.other(armed.spec.target)
 
     def _resolved(self, spec: Spec) -> tuple[Spec, str, str]:
         """The Spec with its name looked up; a remark; and why it cannot be hit."""

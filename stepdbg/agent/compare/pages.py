@@ -52,10 +52,8 @@ class Diffs:
 
     def _shown(self, row: DiffRow) -> DiffRow:
         """With its names as the user reads them."""
-        shown, other = self._known.names.shown(row.name), self._known.names.shown(row.other_name)
-        return replace(
-            row, shown=shown if shown != row.name else "", other_shown=other if other != row.other_name else ""
-        )
+        how = self._known.names.shown
+        return replace(row, shown=how.other(row.name), other_shown=how.other(row.other_name))
 
     def _make(self, a: Side, b: Side, work: Work) -> DiffPage:
         matched = pairs(a, b, self._known)

@@ -100,7 +100,7 @@ class Explained:
             accumulated=tracker.loop.backwards,
             grad_now=norm_of(grad),
             grad_label="none" if grad is None else grad_label,
-            shown=naming.shown_if_other(named),
+            shown=named.other,
             **_of_backward(noted),
         )
 

@@ -102,8 +102,7 @@ class Graphs:
 
     def shown(self, name: str) -> str:
         """The name of a parameter as the user reads it; empty: as it is."""
-        shown = self._names().shown(name)
-        return shown if shown != name else ""
+        return self._names().shown.other(name)
 
     def edges(self, query: m.GetGraphEdges, work: Work | None) -> GraphEdges:
         """Edges between visible rows."""
@@ -144,7 +143,7 @@ class Graphs:
                 break
         else:
             why = explain.why_none(named, first, note)
-            shown = naming.shown_if_other(named)
+            shown = named.other
             return ChainPage(self._stop, named.name, query.way, 0, 0, (), note=why, shown=shown)
         key = entry.id, id(named.tensor), query.way
         if key not in self._chains:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stepdbg.agent import tensors
 from stepdbg.agent.memory.account import bytes_of
-from stepdbg.agent.naming import Named, shown_if_other
+from stepdbg.agent.naming import Named
 from stepdbg.agent.parameters.passes import Passes
 from stepdbg.protocol.memory import Clearing, GradientPage, GradientRow, Summed
 from stepdbg.protocol.records import Phase
@@ -159,7 +159,7 @@ class Gradients:
                     passes=backwards if seen is None else seen,
                     cleared=watched.cleared if watched is not None else "",
                     passes_of_loop=seen is None and backwards is not None,
-                    shown=shown_if_other(named),
+                    shown=named.other,
                 )
             )
         return GradientPage(stop, start, len(parameters), tuple(rows))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stepdbg.agent import tensors
-from stepdbg.agent.naming import Named, Names, shown_if_other
+from stepdbg.agent.naming import Named, Names
 from stepdbg.agent.optim.before import RAN_FREE, Before, Step, scaling_of
 from stepdbg.agent.optim.families import completed, family_of
 from stepdbg.agent.optim.holdings import groups_of, state_of
@@ -59,7 +59,7 @@ def explain(asked: Asked, query: GetExplanation) -> Explanation:
         parameters=len(parameters),
         previous=parameters[position - 1].name if position else "",
         following=parameters[position + 1].name if position + 1 < len(parameters) else "",
-        shown=shown_if_other(named),
+        shown=named.other,
     )
     if shape is None:
         return replace(known, note="it has no single shape: a lazy parameter before its first forward, or a nested one")
