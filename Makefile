@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The CPU build: with an open range pip fetches gigabytes of CUDA libraries.
 TORCH ?= torch==2.13.0
+# In a process of their own, where torch has the same kernels on every processor.
+PICTURES := tests/snapshots
 CODE := stepdbg tests demo_models benchmarks
 
 .PHONY: demo install test check test-all test-long format benchmark clean
@@ -29,9 +31,11 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" $(PICTURES)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "slow and not long"
+	$(BIN)/python -m pytest -n 2 -m "slow and not long" $(PICTURES)
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m long

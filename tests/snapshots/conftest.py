@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
 
+import plain_kernels  # first: what it sets is read once, when torch is imported
 import psutil
 import pytest
 
@@ -23,6 +24,13 @@ from stepdbg.protocol.memory import LiveTensor, OtherMemory
 sys.path.insert(0, str(Path(__file__).parents[1] / "ui"))
 
 from pictures import SCRIPTS
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_kernels() -> None:
+    """Tests of other folders need torch as it is everywhere else, so these have a process of their own."""
+    if not plain_kernels.IN_TIME:
+        pytest.fail("pictures are compared by themselves (pytest tests/snapshots): torch was imported before them")
 
 
 @pytest.fixture(autouse=True)

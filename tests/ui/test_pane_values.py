@@ -101,6 +101,23 @@ async def test_big_tensors_scroll_with_the_cursor_and_further_pages_are_asked_fo
         assert len(app.wanted()) == 1
 
 
+async def test_the_rows_that_are_told_are_those_on_screen_when_a_sentence_takes_a_line():
+    big = values(value=tensor(1000, 3), grad=None, grad_label="none")
+    app = Host(ValuesPane(), view(full(values={NAME: big})), NAME)
+
+    def last() -> str:
+        return [line.split()[0] for line in texts(app.pane.body) if line][-1]
+
+    async with app.run_test(size=(76, 18)) as pilot:
+        await pilot.pause()
+        without = last()
+        assert f"rows 0–{without} of 1,000" in app.pane.border_subtitle
+        app.pane.say("a sentence")
+        await pilot.pause()
+        assert int(last()) == int(without) - 1
+        assert f"rows 0–{last()} of 1,000" in app.pane.border_subtitle
+
+
 async def test_asking_and_saying_why_not():
     app = Host(ValuesPane(), view(Recorded(stop())))
     async with app.run_test(size=(76, 18)) as pilot:

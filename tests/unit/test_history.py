@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,25 +47,39 @@ def test_a_file_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
 
 def test_the_last_thousand_stay(tmp_path: Path) -> None:
     history = History(tmp_path)
-    history.path.write_text("".join(f":{n}\n" for n in range(MOST - 1)))
-    for n in range(MOST - 1, MOST + 2):
-        history.add(":", str(n))
+    history.path.write_text("".join(f":{n}\n" for n in range(2 * MOST - 2)))
+    history.add(":", "x")
+    assert len(history.path.read_text().splitlines()) == 2 * MOST - 1
+    history.add(":", "y")
     lines = history.load()
-    assert (len(lines), lines[0], lines[-1]) == (MOST, (":", "2"), (":", str(MOST + 1)))
+    assert (len(lines), lines[0], lines[-2:]) == (MOST, (":", str(MOST)), [(":", "x"), (":", "y")])
     assert len(history.path.read_text().splitlines()) == MOST
 
 
 def test_two_sessions_at_once_lose_no_line_of_each_other(tmp_path: Path) -> None:
     """Also while the file is cut to its length."""
     history = History(tmp_path)
-    history.path.write_text("".join(f":{n}\n" for n in range(MOST)))
+    history.path.write_text("".join(f":{n}\n" for n in range(2 * MOST - 100)))
     command = [sys.executable, "-c", ADDS, str(tmp_path)]
     both = [subprocess.Popen([*command, name, "150"]) for name in ("a", "b")]
     assert [one.wait(60) for one in both] == [0, 0]
+    assert len(history.path.read_text().splitlines()) < 2 * MOST
     lines = [line for _, line in history.load()]
     assert len(lines) == MOST
     for name in ("a", "b"):
         assert [line for line in lines if line.startswith(name)] == [f"{name} {n}" for n in range(150)]
+
+
+def test_a_line_waits_for_who_has_the_file(tmp_path: Path) -> None:
+    """A session that is stopped while it cuts the file: what is typed meanwhile goes in with the next line."""
+    history = History(tmp_path)
+    history.add(":", "first")
+    with history.path.open("rb") as cutting:
+        fcntl.flock(cutting, fcntl.LOCK_EX)
+        history.add(":", "second")
+        assert history.path.read_text() == ":first\n"
+    history.add(":", "third")
+    assert history.load() == [(":", "first"), (":", "second"), (":", "third")]
 
 
 @pytest.mark.parametrize("what", ["folder", "link", "pipe", "file in the way"])
@@ -78,10 +94,11 @@ def test_what_cannot_be_kept_is_not_and_nothing_fails(what: str, tmp_path: Path)
         os.mkfifo(history.path)
     else:
         (tmp_path / "state").write_text("")
-    adding = threading.Thread(target=history.add, args=(":", "p loss"), daemon=True)
-    adding.start()
-    adding.join(10)
-    assert not adding.is_alive()
+    for what_for in (partial(history.add, ":", "p loss"), history.load):
+        thread = threading.Thread(target=what_for, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
     assert not elsewhere.exists()
 
 

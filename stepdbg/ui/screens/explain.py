@@ -101,8 +101,9 @@ class ExplainScreen(ModalScreen[None]):
             yield Static("", id="explain-keys")
 
     def on_mount(self) -> None:
-        """Follow the app's view."""
+        """Follow the app's view, and whether the text has room, which only the layout knows."""
         self.watch(self.app, "view", self._follow)
+        self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._tell_place)
 
     def on_resize(self) -> None:
         """Lay the text out anew, once its width is known."""
@@ -163,7 +164,7 @@ class ExplainScreen(ModalScreen[None]):
         below.display = bool(outcome)
         frame = 3 + (len(outcome) + 2 if outcome else 0)  # two borders, the keys, and the outcome in its padding
         self.query_one(VerticalScroll).styles.max_height = max(self.size.height - 1 - frame, 4)
-        self.call_after_refresh(self._tell_place)
+        self._tell_place()
 
     def _tell_place(self) -> None:
         """Which parameter it is, and that there is more than there is room for."""
@@ -171,7 +172,7 @@ class ExplainScreen(ModalScreen[None]):
             return  # closed meanwhile
         shown = self.shown
         place = f"parameter {shown.position + 1:,} of {shown.parameters:,}" if shown is not None else ""
-        more = "pgdn scrolls" if self.query_one(VerticalScroll).max_scroll_y else ""
+        more = "pgdn scrolls" if self.query_one(VerticalScroll).show_vertical_scrollbar else ""
         self.query_one(Vertical).border_subtitle = " · ".join(part for part in (more, place) if part)
 
     def _keys(self) -> Content:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from rich.style import Style
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
@@ -45,6 +46,9 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
     ]
     cell: reactive[Origin] = reactive(Origin())
     """The cell with the cursor."""
+
+    class Resized(Message):
+        """It has been laid out for another size: other cells are on screen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,6 +110,7 @@ class ValuesBody(LineList[list[tuple[str, str]]]):
 
     def on_resize(self) -> None:
         self.lay_out()
+        self.post_message(self.Resized())
 
     def validate_cell(self, cell: Origin) -> Origin:
         tensor = self.tensor

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -64,9 +65,10 @@ class ValuesPane(RecordedPane):
     def on_mount(self) -> None:
         self.watch(self.body, "cell", self._moved, init=False)
 
-    def on_resize(self) -> None:
-        # Once the body has its new size too.
-        self.call_after_refresh(self._ask_for_cells)
+    @on(ValuesBody.Resized)
+    def _resized(self, event: ValuesBody.Resized) -> None:
+        event.stop()
+        self._ask_for_cells()
 
     def watch_selected(self, before: str) -> None:
         if before:  # the first one is chosen by nobody
