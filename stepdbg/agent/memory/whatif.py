@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from stepdbg.agent.memory.account import state_tensors
 from stepdbg.agent.naming import Names
 from stepdbg.agent.saved import count_once, tensor_storages
 from stepdbg.agent.work import NotThereError
@@ -95,7 +96,7 @@ def optimizer(names: Names, stop: int, query: GetWhatIf) -> Estimate:
             EstimateRow(kind, nbytes, "one float32 number each" if kind == "step" else "as large as the values")
         )
     total = sum(row.nbytes or 0 for row in rows)
-    now = _bytes(_state_tensors(names), set())
+    now = _bytes(_states(names), set())
     title = " ".join([TITLES[name], *(f"with {option}" for option in query.options)])
     holders = ", ".join(dict.fromkeys(type(one).__name__ for _, one in names.optimizers.values()))
     rows += [
@@ -134,7 +135,7 @@ def _known(names: Names) -> set[int]:
     counted: set[int] = set()
     _bytes((p.tensor for p in names.parameters), counted)
     _bytes(names.buffers, counted)
-    _bytes(_state_tensors(names), counted)
+    _bytes(_states(names), counted)
     return counted
 
 
@@ -142,17 +143,8 @@ def _bytes(tensors: Iterable[Tensor], counted: set[int]) -> int:
     return count_once((pair for tensor in tensors for pair in tensor_storages(tensor)), counted)
 
 
-def _state_tensors(names: Names) -> Iterable[Tensor]:
-    for _, one in names.optimizers.values():
-        waiting: list[Any] = list(dict(getattr(one, "state", None) or {}).values())
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, Tensor):
-                yield value
-            elif isinstance(value, dict):
-                waiting.extend(value.values())
-            elif isinstance(value, (list, tuple)):
-                waiting.extend(value)
+def _states(names: Names) -> Iterable[Tensor]:
+    return state_tensors(one for _, one in names.optimizers.values())
 
 
 def _gradients(count: int) -> str:
