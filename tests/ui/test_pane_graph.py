@@ -147,6 +147,17 @@ async def test_the_last_tree_stays_dimmed_until_the_next_one_comes():
         assert app.pane.border_subtitle == "12 nodes · 14 edges · freed by backward · recorded at stop 4"
 
 
+async def test_an_answer_that_comes_as_its_time_runs_out_is_not_dimmed():
+    app = Host(GraphPane(), view(full()))
+    async with app.run_test(size=(72, 14)) as pilot:
+        app.view = view(full(), Recorded(stop(6)))
+        assert app.pane._late is not None
+        app.view = view(full(), full(stop=stop(6)))
+        await pilot.pause()
+        app.pane._dim_late()  # the timer has queued its call a moment before it was stopped
+        assert not app.pane.has_class("-stale")
+
+
 async def test_an_earlier_stop_is_shown_as_it_was_and_not_asked():
     app = Host(GraphPane(), view(full(stop=stop(4)), full(), shown=0))
     async with app.run_test(size=(72, 14)) as pilot:

@@ -131,8 +131,9 @@ class RecordedPane(Pane):
             self._late = self.set_timer(LATE, self._dim_late)
 
     def _dim_late(self) -> None:
-        self._late = None
-        self.set_class(True, "-stale")
+        if self._late is not None:  # a timer may have been stopped when its call was on the way already
+            self._late = None
+            self.set_class(True, "-stale")
 
     def say(self, sentence: str) -> None:
         """Show `sentence` above the content; an empty one takes it away."""
