@@ -157,6 +157,17 @@ def test_until_a_module_a_parameter_a_phase_and_a_line() -> None:
     assert run.warned == []
 
 
+def test_until_a_module_that_does_nothing_itself_while_backward_comes() -> None:
+    async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.next is not None and stop.next.phase is Phase.BACKWARD and stop.iteration == 1:
+            session.resume(m.Action.UNTIL, await session.request(FindTarget(0, "net.1")))
+            return None
+        return NEXT if stop.at is None and stop.iteration == 1 else CONTINUE
+
+    run = stepped(loop, choose)
+    assert [(p.when, p.name, p.kind) for p in run.places] == [("before", "AddmmBackward0", "net.1.1")]
+
+
 def test_what_is_never_reached_is_told_after_a_whole_iteration() -> None:
     async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
         if stop.number == 1:
