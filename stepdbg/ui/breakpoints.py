@@ -21,6 +21,7 @@ from stepdbg.protocol.breakpoints import (
 from stepdbg.protocol.records import StopRecord
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.panes.graph.pane import GraphPane
+from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.screens.breakpoints import BreakpointsScreen
 
@@ -122,7 +123,14 @@ class BreakpointCommands:
             if row is not None and row.kind == "loss":
                 return Spec(Kind.PHASE, "backward")
             return "nothing here can be stopped at: a module, a node or a parameter can"
-        if pane in ("2", "3") and app.selected:
+        if pane == ParametersPane.NUMBER:
+            tensor = app.main.query_one(ParametersPane).table.row_at_cursor
+            if tensor is not None and tensor.kind == "module":
+                return Spec(Kind.MODULE, tensor.name, direction="forward")
+            if tensor is not None and tensor.kind == "parameter":
+                return Spec(Kind.GRADIENT, tensor.name)
+            return "nothing here can be stopped at: a parameter or a module can"
+        if pane == "3" and app.selected:
             return Spec(Kind.GRADIENT, app.selected)
         stop = view.history[-1].stop if view is not None and view.history else None
         if pane == "7" and stop is not None and stop.next is not None:

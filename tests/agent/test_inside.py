@@ -117,6 +117,21 @@ def test_a_backward_is_stepped_node_by_node_in_the_engines_order() -> None:
     assert seqs == sorted(seqs, reverse=True)
 
 
+def test_the_memory_tells_of_the_pass_that_its_gradients_are_of_while_that_runs() -> None:
+    seen: dict[str, tuple[int, bool]] = {}
+
+    async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        record = await session.request(m.GetMemory(0))
+        where = f"in {stop.at.name}" if stop.at is not None else stop.next.phase.value if stop.next else ""
+        seen[where] = (record.gradient_count, record.in_backward)
+        return INTO if where == "backward" else NEXT
+
+    stepped(lambda: loop(1), choose)
+    assert seen["backward"] == (0, False)
+    assert seen["in AccumulateGrad"] == (6, True)
+    assert seen["clip"] == (6, False)
+
+
 def test_out_of_a_node_runs_to_the_end_of_the_backward() -> None:
     run = stepped(loop, at(Phase.BACKWARD, {"+ MseLossBackward0": OUT}))
     assert len(run.places) == 1

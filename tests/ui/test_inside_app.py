@@ -114,7 +114,7 @@ async def test_until_the_selected_row_parameter_and_line() -> None:
         await driver.settled()
         stop = await driver.step("u")
         assert stop.at is not None
-        assert stop.at.parameter == driver.app.selected == "net.0.weight"
+        assert stop.at.parameter == driver.app.selected == "net.2.weight"  # where the row of the graph had led to
         await driver.press("5")
         source = driver.app.main.query_one(SourcePane)
         source.text.cursor = 18  # line 19: zero_grad, of the next iteration
