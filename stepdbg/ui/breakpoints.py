@@ -166,14 +166,16 @@ class BreakpointCommands:
             self._run_commands(told.rows, hit)
 
     def _run_commands(self, rows: Iterable[Breakpoint], why: str) -> None:
+        commands = []
         for row in book.hit(rows, why):
             for line in row.spec.commands:
                 try:
-                    parsed = parse(line)
+                    commands.append(parse(line))
                 except UsageError as error:
                     self._say(f"breakpoint {row.number}: {error}", wrong=True)
                     break
-                self._app.run_command(parsed.command, parsed.argument)
+        if commands:
+            self._app.run_worker(self._app.words.run_all(commands), group="commands")
 
     def _screen(self) -> BreakpointsScreen | None:
         return next((s for s in self._app.screen_stack if isinstance(s, BreakpointsScreen)), None)

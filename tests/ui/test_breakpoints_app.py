@@ -214,6 +214,18 @@ async def test_commands_run_on_a_hit_and_logpoints_write() -> None:
         assert driver.view.logged[-1].text == f"loss {loss.value:.3f} at 3"
 
 
+async def test_commands_of_a_hit_have_their_answers_before_the_script_goes_on() -> None:
+    async with running("two_nets") as driver:
+        box = driver.app.main.query_one(AnswerBox)
+        await enter(driver, "break step if iteration == 2")
+        await enter(driver, "commands 1 p 100 + iteration; info lr; next; p 200 + iteration")
+        told = len(notices(driver))
+        await driver.press("c")
+        await driver.until(lambda: "p 200 + iteration\n202" in box.render().plain, "the last answer")
+        assert (driver.stop.number, driver.stop.iteration) == (3, 3)
+        assert notices(driver)[told:] == []  # nothing was asked of a script that had gone on
+
+
 async def test_what_cannot_be_is_said_and_changes_nothing() -> None:
     async with running("two_nets") as driver:
         for line, words in (
