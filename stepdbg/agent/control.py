@@ -276,13 +276,13 @@ class Control:
     # ── stopped ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _hold(self, cause: Cause, stack: list[tuple[FrameType, int]], holding: Holding | None = None) -> None:
-        if not self.tracker.armed:
-            return
         local = self.tracker.local
         closed, local.closed = local.closed, True
         with self._interrupts.ours(), self._lock:
             began = perf_counter()
             try:
+                if not self.tracker.armed or (cause.reason is StopReason.STEP and self.going.runs):
+                    return  # let go, or on, at another thread's stop, for whose end this one waited
                 self._pause, self.holding = False, True
                 self.breakpoints.held()
                 self.stops += 1
@@ -391,7 +391,9 @@ class Control:
         self.detached()
 
     def _gone(self) -> None:
-        """The screen's side is gone."""
+        """The screen's side is gone, if it has not let the script go before: then another thread finds it closed."""
+        if not self.tracker.armed:
+            return
         self._let_go()
         if self._settings.on_detach == "end":
             self.on_gone()

@@ -15,6 +15,7 @@ from stepdbg.agent.active import Active
 from stepdbg.agent.loop import Loop
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Grain, Place, Target
+from stepdbg.protocol.naming import plain
 from stepdbg.protocol.records import Phase, StopReason
 
 STEPPING = frozenset({m.Action.NEXT, m.Action.INTO, m.Action.OUT})
@@ -142,21 +143,21 @@ class Going:
             return _NONE
         return _GRAINS.get(self.target.kind, _NONE)
 
-    def at_place(self, place: Place, frame: FrameType | None) -> bool:
-        """Whether to stop there."""
+    def at_place(self, place: Place, frame: FrameType | None, entered: Sequence[str] = ()) -> bool:
+        """Whether to stop there. `entered`: the modules that backward comes into with it."""
         target = self.target
         if target is None:
             return place.depth <= self.level
         if target.kind == "line":
             return place.when == "before" and self._line_reached(target, frame)
-        return (place.when == "before" or place.after_the_fact) and is_at(target, place)
+        return (place.when == "before" or place.after_the_fact) and is_at(target, place, entered)
 
 
-def is_at(target: Target, place: Place) -> bool:
+def is_at(target: Target, place: Place, entered: Sequence[str]) -> bool:
     """Whether a place is the one that a target names, whatever is before or after it."""
     kind, name, grain = target.kind, target.name, place.grain
     if kind == "module":
-        return name in (place.name, place.kind) if grain is Grain.NODE else grain is Grain.MODULE and place.name == name
+        return plain(name) in entered or (grain is Grain.MODULE and place.name == name)
     if kind == "op":
         return grain is Grain.OP and name in _op_names(place.name)
     if kind == "node":

@@ -25,7 +25,7 @@ from stepdbg.protocol.compare import GetDiff
 from stepdbg.protocol.edits import Edited, SetRequiresGrad, SetValue
 from stepdbg.protocol.graph import GraphView, Lens
 from stepdbg.protocol.inside import Target
-from stepdbg.protocol.records import SIDES, StopRecord
+from stepdbg.protocol.records import SIDES, StopRecord, ValuesRecord
 from stepdbg.protocol.slices import SliceError, read_index
 from stepdbg.protocol.words import Evaluate, Evaluated
 
@@ -104,16 +104,19 @@ class Graphs(Part):
         self._show(replace(self.lens, base=base, levels=()))
 
     def choose(self, number: int | None) -> None:
-        if number is not None:
-            self._show(replace(self.lens, graph=number))
-            return
-        self.tell(
-            m.GetGraph(0, 0, 1, self.lens),
-            lambda page: (
-                [f"{one.id}  {one.title}, iteration {one.iteration}" for one in page.choices]
-                or [page.note or "there is no graph yet"]
-            ),
-        )
+        self.driver.later(self._choose(number))
+
+    async def _choose(self, number: int | None) -> Told:
+        page = await self.driver.ask(m.GetGraph(0, 0, 1, self.lens))
+        if number is None:
+            every = [f"{one.id}  {one.title}, iteration {one.iteration}" for one in page.choices]
+            return Told(every or [page.note or "there is no graph yet"], page)
+        if number not in {one.id for one in page.choices}:
+            there = ", ".join(f"{one.id} {one.title}" for one in page.choices) or "none is known"
+            raise UsageError(f"which: there is no graph {number}: {there}")
+        self.lens = replace(self.lens, graph=number)
+        page = await self.driver.ask(m.GetGraph(0, 0, topics.MOST_ROWS, self.lens))
+        return Told(graph.lines(page, self.driver.width), page)
 
     def watch(self, what: str, *, on: bool) -> None:
         grads, stacks = (on if what == name else None for name in ("grads", "stacks"))
@@ -139,14 +142,12 @@ class Values(Part):
     def show(self, expression: str) -> None:
         if expression == "-":
             only_on_screen("the selected parameter")
-        self.name, self.part = expression.strip(), ""
-        self._show()
+        self._show(expression.strip(), "")
 
     def slice(self, text: str) -> None:
         if not self.name:
             raise UsageError("slice: no tensor is shown: show net.0.weight")
-        self.part = text
-        self._show()
+        self._show(self.name, text)
 
     def display(self, display: str) -> None:
         del display
@@ -182,8 +183,12 @@ class Values(Part):
     def mark(self, module: str, *, on: bool) -> None:
         self.tell(m.MarkModule(0, module, on), values.marked)
 
-    def _show(self) -> None:
-        self.tell(m.GetValues(0, f"={self.name}", slice=self.part), lambda one: values.lines(one, self.driver.width))
+    def _show(self, name: str, part: str) -> None:
+        def shown(one: ValuesRecord) -> list[str]:
+            self.name, self.part = name, part  # what cannot be shown changes nothing
+            return values.lines(one, self.driver.width)
+
+        self.tell(m.GetValues(0, f"={name}", slice=part), shown)
 
 
 class Steps(Part):

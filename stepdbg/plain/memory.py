@@ -79,6 +79,14 @@ def statement(record: MemoryRecord, size: Size = exactly) -> str:
     if not record.gradient_count:
         return "gradients: none (.grad is None everywhere)."
     of = f"gradients of {_plural(record.gradient_count, 'parameter')}"
+    if not record.in_backward:
+        return _passes(record, of, size)
+    if record.backwards == 0 and record.summed is None:
+        return f"{of}: of the backward pass that runs."
+    return f"{_passes(record, of, size)} One more runs."
+
+
+def _passes(record: MemoryRecord, of: str, size: Size) -> str:
     summed = record.summed
     if summed is not None and summed.passes > 1:
         passes = f"{summed.passes:,} backward passes"

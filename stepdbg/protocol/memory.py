@@ -161,6 +161,8 @@ class MemoryRecord:
     """None: none was seen since the memory was first looked at."""
     passed: tuple[MemoryNote, ...] = ()
     """Boundaries passed since the memory was told last, oldest first."""
+    in_backward: bool = False
+    """Whether the script is held inside a BACKWARD: gradients have come, of a pass that is not counted yet."""
 
     def of(self, category: Category) -> int | None:
         """Bytes of that category; None: unknown, or not counted here."""

@@ -46,6 +46,17 @@ def within(name: str, root: str) -> str | None:
     return whole[len(prefix) :] if root and whole.startswith(prefix) else None
 
 
+def entered(before: str, path: str) -> tuple[str, ...]:
+    """The modules that one comes into with the module `path` after `before`: in the plain form, the outermost first."""
+    left = _around(before)
+    return tuple(module for module in _around(path) if module not in left)
+
+
+def _around(path: str) -> list[str]:
+    parts = plain(path).split(".") if path else []
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
 def called(name: str, wanted: str) -> bool:
     """Whether `name` is `wanted`, or one that this stands for as a glob. Both in lower case."""
     # "optimiser[0]" is a name before it is a glob.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from textual import events, on
 from textual.app import App
+from textual.widgets import Input, TextArea
 
 from stepdbg.client.session import Exited
 from stepdbg.ui.prompt import PromptBar, PromptInput
 
 
 class InOrder(App[Exited | None]):
-    """An app in which keys behind the `enter` of the prompt wait for what that does.
+    """An app in which a key is done when it comes, and keys behind the `enter` of the prompt wait for what that does.
 
-    A key is given to who has the focus when it comes, and done later: the digit of a pane, typed right behind a search,
-    would be a letter in the line that is searched for.
+    Textual gives a key to who has the focus, and does it once it comes back from there, for who has the focus then: a
+    pane's own key right before `/` would be the prompt's, and the digit of a pane, typed right behind a search, a
+    letter in the line that is searched for.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,13 @@ class InOrder(App[Exited | None]):
             if event.key == "enter" and isinstance(self.focused, PromptInput):
                 self._behind = []
         await super().on_event(event)
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """Where no letters are typed nobody else than the bindings wants the key, so it need not go round first."""
+        if await super()._check_bindings(key, priority):
+            return True
+        typing = isinstance(self.focused, (Input, TextArea))
+        return priority and not typing and await super()._check_bindings(key)
 
     @on(PromptBar.Answered)
     async def _go_on(self) -> None:

@@ -21,6 +21,7 @@ from stepdbg.protocol.breakpoints import (
 from stepdbg.protocol.records import StopRecord
 from stepdbg.ui.graphs import GONE
 from stepdbg.ui.panes.graph.pane import GraphPane
+from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.screens.breakpoints import BreakpointsScreen
 
@@ -122,7 +123,14 @@ class BreakpointCommands:
             if row is not None and row.kind == "loss":
                 return Spec(Kind.PHASE, "backward")
             return "nothing here can be stopped at: a module, a node or a parameter can"
-        if pane in ("2", "3") and app.selected:
+        if pane == ParametersPane.NUMBER:
+            tensor = app.main.query_one(ParametersPane).table.row_at_cursor
+            if tensor is not None and tensor.kind == "module":
+                return Spec(Kind.MODULE, tensor.name, direction="forward")
+            if tensor is not None and tensor.kind == "parameter":
+                return Spec(Kind.GRADIENT, tensor.name)
+            return "nothing here can be stopped at: a parameter or a module can"
+        if pane == "3" and app.selected:
             return Spec(Kind.GRADIENT, app.selected)
         stop = view.history[-1].stop if view is not None and view.history else None
         if pane == "7" and stop is not None and stop.next is not None:
@@ -158,14 +166,16 @@ class BreakpointCommands:
             self._run_commands(told.rows, hit)
 
     def _run_commands(self, rows: Iterable[Breakpoint], why: str) -> None:
+        commands = []
         for row in book.hit(rows, why):
             for line in row.spec.commands:
                 try:
-                    parsed = parse(line)
+                    commands.append(parse(line))
                 except UsageError as error:
                     self._say(f"breakpoint {row.number}: {error}", wrong=True)
                     break
-                self._app.run_command(parsed.command, parsed.argument)
+        if commands:
+            self._app.run_worker(self._app.words.run_all(commands), group="commands")
 
     def _screen(self) -> BreakpointsScreen | None:
         return next((s for s in self._app.screen_stack if isinstance(s, BreakpointsScreen)), None)

@@ -78,7 +78,9 @@ def facts(view: View, *, brief: bool) -> list[str]:
     many = stop.micro_batch > 1 or any(step.count > 1 for step in stop.rail)
     result += [f"micro-batch {stop.micro_batch}"] if many and stop.micro_batch and not brief else []
     if stop.loss is not None:
-        result.append(("" if stop.loss.iteration == stop.iteration else "last ") + loss_text(stop.loss))
+        ago = stop.iteration - stop.loss.iteration
+        told = loss_text(stop.loss)
+        result.append(told if not ago else f"last {told}" if ago == 1 else f"{told} of iteration {stop.loss.iteration}")
     return result + ([rate_text(stop.rate)] if stop.rate is not None and not brief else [])
 
 

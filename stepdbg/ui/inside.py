@@ -62,7 +62,10 @@ class InsideCommands:
         if isinstance(pane, SourcePane):
             place = pane.place
             return f"{place[0]}:{place[1]}" if place is not None else ""
-        return self._app.selected if isinstance(pane, (ParametersPane, ValuesPane)) else ""
+        if isinstance(pane, ParametersPane):
+            line = pane.table.row_at_cursor
+            return line.name if line is not None and line.kind in ("parameter", "module") else ""
+        return self._app.selected if isinstance(pane, ValuesPane) else ""
 
     # ── what is held ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from textual.worker import WorkerError
 
 from stepdbg.client.store import Status
 from stepdbg.commands import COMMANDS, find
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 POLL = 0.02
 """Seconds between looks whether a script that goes on has stopped, while a file of commands is run."""
+
+ASKING = frozenset({"words", "breakpoints", "displays", "editing", "explain", "inside", "names", "values", "watching"})
+"""Groups of workers whose end is waited for: they ask the held script, which must not go on before it has answered."""
 
 
 class WordsCommands:
@@ -251,11 +257,19 @@ class WordsCommands:
         self._app.run_worker(self.run_all(commands), group="source", exclusive=True)
 
     async def run_all(self, commands: Sequence[Parsed]) -> None:
-        """One after the other; after one that lets the script go on, at its next stop."""
+        """One after the other, once the one before has its answer; after one that lets the script go on, at its next
+        stop.
+        """
+        workers = self._app.workers
         for parsed in commands:
             if not await self._stopped_again():
                 return
+            before = set(workers)
             self._app.run_command(parsed.command, parsed.argument)
+            asked = [worker for worker in workers if worker not in before and worker.group in ASKING]
+            if asked:
+                with suppress(WorkerError):
+                    await workers.wait_for_complete(asked)
 
     async def _stopped_again(self) -> bool:
         """Wait until the script is held and the screen shows it; False: it has ended."""

@@ -293,7 +293,8 @@ MODULE = Place(Grain.MODULE, "before", "net.2", kind="Linear")
     ],
 )
 def test_places(spec: Spec, place: Place, hit: bool) -> None:
-    assert matching.at(Armed(1, spec, evaluation=True), place, entered=True) is hit
+    entered = ("net", "net.2") if place is NODE else ()
+    assert matching.at(Armed(1, spec, evaluation=True), place, entered) is hit
 
 
 def test_which_grains_are_wanted_and_what_a_place_says() -> None:
@@ -305,7 +306,8 @@ def test_which_grains_are_wanted_and_what_a_place_says() -> None:
         book = custom_phase.observer.control.breakpoints
         said.append([book.wants(grain) for grain in Grain])
         said.append(book.armed_phases)
-        said.append([book.at_place(place, sys._getframe()) for place in (MODULE, NODE, NODE, OP, ACCUMULATE)])
+        places = ((MODULE, ()), (NODE, ("net", "net.2")), (NODE, ()), (OP, ()), (ACCUMULATE, ()))
+        said.append([book.at_place(place, sys._getframe(), entered) for place, entered in places])
         loop(1)()
 
     specs = Spec(Kind.MODULE, "net.2", direction="forward"), Spec(Kind.MODULE, "net.2", direction="backward")
@@ -316,6 +318,28 @@ def test_which_grains_are_wanted_and_what_a_place_says() -> None:
         ["breakpoint 1: module net.2", "breakpoint 2: module net.2 backward", None, None,
          "breakpoint 3: iteration == 1"],
     ]  # fmt: skip
+
+
+def test_backward_comes_once_into_a_module_whatever_is_inside_of_it() -> None:
+    def train() -> None:
+        torch.manual_seed(0)
+        inner = torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(3, 2))
+        net = torch.nn.Sequential(torch.nn.Linear(2, 3), inner, torch.nn.Linear(2, 1))
+        for _ in range(2):
+            net(torch.ones(4, 2)).pow(2).sum().backward()
+
+    names = ("net", "net[1]", "net.1.1", "net.*")
+    specs = [Spec(Kind.MODULE, name, direction="backward") for name in names]
+    run = drive(train, ON, settings=armed(*specs))
+    hits = [(s.at.name, s.at.kind, s.why) for s in run.stops if s.at is not None]
+    said = "breakpoint {}: module {} backward"
+    first = [
+        ("AddmmBackward0", "net.2", "; ".join(said.format(n, name) for n, name in ((1, "net"), (4, "net.*")))),
+        ("AddmmBackward0", "net.1.1", "; ".join(said.format(n, names[n - 1]) for n in (2, 3, 4))),
+        ("TanhBackward0", "net.1.0", said.format(4, "net.*")),
+        ("AddmmBackward0", "net.0", said.format(4, "net.*")),
+    ]
+    assert hits == first * 2
 
 
 def test_a_free_run_stays_free_where_nothing_is_armed() -> None:

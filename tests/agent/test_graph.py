@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.graph import GraphPage, Lens
+from stepdbg.protocol.breakpoints import Kind, Spec
+from stepdbg.protocol.graph import GraphPage, GraphView, Lens
 from stepdbg.protocol.records import Phase, StopRecord
 
 from .conftest import drive
@@ -304,6 +305,56 @@ def test_a_graph_is_still_shown_after_its_backward_marked_freed() -> None:
         ("step4", True, 5),
     ]
     assert pages["forward1"].note
+
+
+@pytest.mark.parametrize("view", list(GraphView))
+def test_the_graph_below_a_scaled_loss_is_freed_with_it_and_every_row_says_so(view: GraphView) -> None:
+    told: dict[str, tuple[bool, set[bool | None]]] = {}
+
+    def train() -> None:
+        net = nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 1))
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        loss = nn.MSELoss()(net(torch.ones(5, 2)), torch.zeros(5, 1))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        page = await session.request(m.GetGraph(0, count=100, lens=Lens(view=view, base=2)))
+        if stop.next is not None and stop.next.phase in (Phase.BACKWARD, Phase.STEP):
+            told[stop.next.phase.value] = page.freed, {row.freed for row in page.rows if row.nbytes}
+
+    drive(train, visit=visit)
+    assert told == {"backward": (False, {False}), "step": (True, {True})}
+
+
+def test_a_graph_is_not_freed_while_its_backward_is_held_half_way() -> None:
+    told: list[tuple[bool, dict[str, bool | None]]] = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            return grad * 2 + 0 * ctx.saved_tensors[0]
+
+    def train() -> None:
+        net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+        Twice.apply(net(torch.ones(5, 2))).sum().backward()
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.next is not None and stop.next.phase is not Phase.BACKWARD:
+            return None
+        page = await session.request(m.GetGraph(0, count=100, lens=Lens(view=GraphView.RAW)))
+        told.append((page.freed, {row.name: row.freed for row in page.rows if row.nbytes and row.kind == "op"}))
+        return None
+
+    settings = m.Settings(breakpoints=(Spec(Kind.MODULE, "net.1", direction="backward"),))
+    drive(train, [m.Action.CONTINUE] * 9, visit=visit, settings=settings)
+    assert told == [(False, {"AddmmBackward0": False}), (True, {"AddmmBackward0": True})]
 
 
 def test_looking_keeps_nothing_alive() -> None:

@@ -117,6 +117,21 @@ def test_a_backward_is_stepped_node_by_node_in_the_engines_order() -> None:
     assert seqs == sorted(seqs, reverse=True)
 
 
+def test_the_memory_tells_of_the_pass_that_its_gradients_are_of_while_that_runs() -> None:
+    seen: dict[str, tuple[int, bool]] = {}
+
+    async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        record = await session.request(m.GetMemory(0))
+        where = f"in {stop.at.name}" if stop.at is not None else stop.next.phase.value if stop.next else ""
+        seen[where] = (record.gradient_count, record.in_backward)
+        return INTO if where == "backward" else NEXT
+
+    stepped(lambda: loop(1), choose)
+    assert seen["backward"] == (0, False)
+    assert seen["in AccumulateGrad"] == (6, True)
+    assert seen["clip"] == (6, False)
+
+
 def test_out_of_a_node_runs_to_the_end_of_the_backward() -> None:
     run = stepped(loop, at(Phase.BACKWARD, {"+ MseLossBackward0": OUT}))
     assert len(run.places) == 1
@@ -155,6 +170,17 @@ def test_until_a_module_a_parameter_a_phase_and_a_line() -> None:
     ]
     assert problems == ["nothing here is called 'nothing.at.all': name a phase, a module, a parameter, an op or a line"]
     assert run.warned == []
+
+
+def test_until_a_module_that_does_nothing_itself_while_backward_comes() -> None:
+    async def choose(session: ThreadSession, stop: StopRecord) -> m.Action | None:
+        if stop.next is not None and stop.next.phase is Phase.BACKWARD and stop.iteration == 1:
+            session.resume(m.Action.UNTIL, await session.request(FindTarget(0, "net.1")))
+            return None
+        return NEXT if stop.at is None and stop.iteration == 1 else CONTINUE
+
+    run = stepped(loop, choose)
+    assert [(p.when, p.name, p.kind) for p in run.places] == [("before", "AddmmBackward0", "net.1.1")]
 
 
 def test_what_is_never_reached_is_told_after_a_whole_iteration() -> None:

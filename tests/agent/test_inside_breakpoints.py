@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -49,7 +49,7 @@ class Fake(Breakpoints):
         self.lines.append(frame.f_code.co_name)
         return self.stops(active.phase)
 
-    def at_place(self, place: Place, frame: FrameType | None) -> str | None:
+    def at_place(self, place: Place, frame: FrameType | None, entered: Sequence[str] = ()) -> str | None:
         assert frame is not None
         holding = tracker().inside.holding
         assert holding is not None

@@ -273,6 +273,35 @@ def changing(net: Any, i: int) -> None:
         net[0].bias.data = torch.zeros(3)
 
 
+async def watch_net(session: Any, stop: StopRecord) -> m.Action:
+    from stepdbg.protocol.breakpoints import SetBreakpoint
+
+    if stop.number == 1:
+        await session.request(SetBreakpoint(0, Spec(Kind.CHANGE, "net.*")))
+    return m.Action.CONTINUE
+
+
+def test_a_step_that_calls_its_closure_again_is_a_step_all_the_time() -> None:
+    def train() -> None:
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(3, 3))
+        optimizer = torch.optim.LBFGS(net.parameters(), max_iter=3, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = net(torch.ones(2, 3)).square().sum()
+            loss.backward()
+            return loss
+
+        for i in range(3):
+            optimizer.step(closure)
+            changing(net, i)
+
+    run = drive(train, visit=watch_net)
+    why = [s.why for s in run.stops if s.reason is StopReason.BREAKPOINT]
+    assert [text.split(" outside")[0] for text in why] == ["watch 1: 0.weight was written to by aten.mul_.Tensor"]
+
+
 def test_who_changes_a_parameter_outside_a_step() -> None:
     def train() -> None:
         net = torch.nn.Sequential(torch.nn.Linear(3, 3))
@@ -284,14 +313,7 @@ def test_who_changes_a_parameter_outside_a_step() -> None:
             changing(net, i)
             optimizer.step()
 
-    async def visit(session: Any, stop: StopRecord) -> m.Action:
-        from stepdbg.protocol.breakpoints import SetBreakpoint
-
-        if stop.number == 1:
-            await session.request(SetBreakpoint(0, Spec(Kind.CHANGE, "net.*")))
-        return m.Action.CONTINUE
-
-    run = drive(train, visit=visit)
+    run = drive(train, visit=watch_net)
     first, second = [s for s in run.stops if s.reason is StopReason.BREAKPOINT]
     line = changing.__code__.co_firstlineno
     assert first.why == (

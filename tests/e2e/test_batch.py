@@ -85,6 +85,48 @@ def test_answers_stand_beside_the_scripts_own_output_which_is_that_of_the_bare_r
     assert said[-1] == "train.py exited with code 7"
 
 
+THREADS = """
+import threading, torch
+both = threading.Barrier(2)
+def train(seed):
+    net = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    both.wait()
+    for step in range(5):
+        optimiser.zero_grad()
+        net(torch.ones(3, 2)).pow(2).mean().backward()
+        optimiser.step()
+threads = [threading.Thread(target=train, args=(seed,)) for seed in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("both are done")
+"""
+
+
+@pytest.mark.parametrize("commands", [(), ("step", "next", "continue")], ids=" ".join)
+def test_what_is_let_go_in_one_thread_goes_on_in_the_one_that_waits_for_it_as_well(
+    commands: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "threads.py"
+    path.write_text(THREADS)
+    run = batch(*(word for command in commands for word in ("-c", command)), str(path))
+    assert (theirs(run.stdout), run.stderr, run.returncode) == ("both are done\n", "", 0)
+    last = [line for line in ours(run.stdout) if line.startswith("stop ")][-1]
+    assert last.endswith("the script has run to its end") == ("continue" in commands)  # and at no step of the other
+
+
+def test_what_cannot_be_shown_or_chosen_changes_nothing(script: str) -> None:
+    commands = "until backward", "show net.weight", "show nothing", "slice 0, 9", "slice 0, 1", "which 9", "p @output"
+    run = batch(*(word for command in commands for word in ("-c", command)), script, stdin="typed\n")
+    said = ours(run.stdout)
+    answers = {command: said[said.index(f"> {command}") + 1] for command in commands}
+    assert answers["show nothing"] == "error: nothing: NameError: name 'nothing' is not defined"
+    assert answers["slice 0, 9"].startswith("error: ")
+    assert answers["slice 0, 1"] == "  value: float32 1×2 on cpu, 8 B"
+    assert answers["which 9"] == "error: which: there is no graph 9: 1 output of net, 2 loss inline"
+    assert answers["p @output"] == "error: '@output' is not one of the frame's names: show @output"
+
+
 @pytest.mark.slow
 def test_a_failed_command_makes_the_exit_code_3_and_the_others_run(script: str) -> None:
     run = batch("-c", "p nothing_of_this_name", "-c", "frame 9", "-c", "p 1 + 1", script)

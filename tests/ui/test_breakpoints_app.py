@@ -16,6 +16,8 @@ from stepdbg.protocol.records import Phase, StopReason
 from stepdbg.ui import UiConfig
 from stepdbg.ui.answers import AnswerBox
 from stepdbg.ui.header import StatusLine
+from stepdbg.ui.panes.graph import GraphPane
+from stepdbg.ui.panes.parameters import ParametersPane
 from stepdbg.ui.panes.rail import RailPane
 from stepdbg.ui.panes.source import SourcePane
 from stepdbg.ui.progress import ProgressLine
@@ -74,6 +76,42 @@ async def test_b_toggles_at_the_line_the_phase_and_the_parameter() -> None:
         await driver.press("b")
         await driver.settled()
         assert len(rows(driver)) == 1
+
+
+async def test_b_in_the_parameter_pane_is_for_the_row_under_its_cursor() -> None:
+    async with running("two_nets") as driver:
+        await driver.step_until(lambda s: s.next is not None and s.next.phase is Phase.BACKWARD, "before backward")
+        graph, table = driver.app.main.query_one(GraphPane), driver.app.main.query_one(ParametersPane).table
+        await driver.press("1")
+        while (row := graph.tree_list.row_at_cursor) is None or row.name != "net.2":
+            await driver.press("j")
+        await driver.settled()
+        led = table.row_at_cursor
+        assert led is not None
+        assert led.name == "net.2.weight" != driver.app.selected
+        await driver.press("2")
+        await driver.until(lambda: driver.app.selected == "net.2.weight", "the keys are for what the cursor is on")
+        await driver.press("b")
+        await driver.settled()
+        await driver.press("m")
+        await driver.settled()
+        await driver.press("g", "b")
+        await driver.settled()
+        assert [row.spec for row in rows(driver)] == [
+            Spec(Kind.GRADIENT, "net.2.weight"),
+            Spec(Kind.MODULE, "net", direction="forward"),
+        ]
+    async with running("tiny_gan") as driver:
+        await driver.step_until(lambda s: s.iteration == 2, "the second iteration")
+        await driver.press("2", "G")
+        await driver.settled()
+        last = driver.app.main.query_one(ParametersPane).table.row_at_cursor
+        assert last is not None
+        assert last.kind == "section"
+        await driver.press("b")
+        await driver.until(lambda: "nothing here can be stopped at" in notices(driver)[-1], "it is said")
+        await driver.press("u")
+        await driver.until(lambda: notices(driver)[-1].startswith("until what?"), "nor can be run until")
 
 
 async def test_b_and_u_at_a_line_that_calls_no_phase() -> None:
@@ -174,6 +212,18 @@ async def test_commands_run_on_a_hit_and_logpoints_write() -> None:
         loss = driver.stop.loss
         assert loss is not None
         assert driver.view.logged[-1].text == f"loss {loss.value:.3f} at 3"
+
+
+async def test_commands_of_a_hit_have_their_answers_before_the_script_goes_on() -> None:
+    async with running("two_nets") as driver:
+        box = driver.app.main.query_one(AnswerBox)
+        await enter(driver, "break step if iteration == 2")
+        await enter(driver, "commands 1 p 100 + iteration; info lr; next; p 200 + iteration")
+        told = len(notices(driver))
+        await driver.press("c")
+        await driver.until(lambda: "p 200 + iteration\n202" in box.render().plain, "the last answer")
+        assert (driver.stop.number, driver.stop.iteration) == (3, 3)
+        assert notices(driver)[told:] == []  # nothing was asked of a script that had gone on
 
 
 async def test_what_cannot_be_is_said_and_changes_nothing() -> None:

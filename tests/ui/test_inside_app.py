@@ -114,7 +114,7 @@ async def test_until_the_selected_row_parameter_and_line() -> None:
         await driver.settled()
         stop = await driver.step("u")
         assert stop.at is not None
-        assert stop.at.parameter == driver.app.selected == "net.0.weight"
+        assert stop.at.parameter == driver.app.selected == "net.2.weight"  # where the row of the graph had led to
         await driver.press("5")
         source = driver.app.main.query_one(SourcePane)
         source.text.cursor = 18  # line 19: zero_grad, of the next iteration
@@ -133,6 +133,7 @@ async def test_until_the_selected_row_parameter_and_line() -> None:
     ("line", "problem"),
     [
         ("until net.9", "until: nothing here is called 'net.9': did you mean net.3?"),
+        ("until aten.adddmm", "until: there is no operation aten.adddmm: did you mean aten.addmm?"),
         ("until backwards", "until: nothing here is called 'backwards': did you mean backward?"),
         ("until", "until what? until step, until net.2, or u on a row of the graph, a parameter or a source line"),
         ("until nowhere.py:7", "until: there is no line 7 in nowhere.py"),

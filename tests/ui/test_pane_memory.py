@@ -208,7 +208,9 @@ def test_the_peak_inside_a_phase_is_told_in_words():
     [
         ({"gradient_count": 0}, "gradients: none (.grad is None everywhere)."),
         ({"backwards": 0}, "gradients of 4 parameters: cleared, no backward pass since."),
+        ({"backwards": 0, "in_backward": True}, "gradients of 4 parameters: of the backward pass that runs."),
         ({"backwards": 1}, "gradients of 4 parameters: of 1 backward pass."),
+        ({"backwards": 1, "in_backward": True}, "gradients of 4 parameters: of 1 backward pass. One more runs."),
         ({"backwards": 3}, "gradients of 4 parameters: 3 backward passes are summed in place."),
         ({"summed": Summed(1, 4, 1, 148, 148, 1.0, 1.0)}, "gradients of 4 parameters: of 1 backward pass."),
         (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fake_records import answer, stop
 
 from stepdbg.client import store
 from stepdbg.client.session import ConnectionLost, Exited, SessionInfo
 from stepdbg.client.store import Status, View
 from stepdbg.protocol import messages as m
+from stepdbg.ui.header import facts
 
 
 def stopped(count: int) -> View:
@@ -28,6 +31,18 @@ def test_pages_of_one_pattern_add_up_and_another_pattern_starts_anew() -> None:
     listing = store.apply_answer(view, 5, query, answer(query, 5)).history[-1].parameters
     assert listing is not None
     assert [row.name for row in listing.rows.values()] == ["net2.0.weight", "net2.0.bias"]
+
+
+def test_a_loss_is_the_last_one_only_where_no_iteration_has_gone_by_since() -> None:
+    held = stop(16)
+    assert (held.iteration, held.loss and held.loss.iteration) == (4, 3)
+    told = []
+    for iteration in (4, 3, 2):
+        assert held.loss is not None
+        one = replace(held, loss=replace(held.loss, iteration=iteration, previous=None))
+        view = store.apply_event(View(SessionInfo("a.py", (), "/python")), m.Stopped(one))
+        told.append(facts(view, brief=False)[1])
+    assert told == ["loss 0.6539", "last loss 0.6539", "loss 0.6539 of iteration 2"]
 
 
 def test_an_answer_to_a_forgotten_stop_changes_nothing() -> None:

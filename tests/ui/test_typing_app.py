@@ -66,6 +66,25 @@ async def test_keys_behind_an_enter_are_for_whom_it_leaves_the_keys(size: tuple[
         await driver.until(lambda: prompt.input.value == "nosuch!", "what was refused is there to be corrected")
 
 
+async def test_keys_before_one_that_moves_the_focus_are_for_the_pane_that_had_it() -> None:
+    async with running("two_nets") as driver:
+        main, pane = driver.app.main, driver.app.main.query_one(ParametersPane)
+        await driver.press("2")
+        burst(driver, "m/net2\r")
+        await driver.until(lambda: pane._pattern == "net2", "the search")
+        assert pane.look.arrangement.tree
+        await driver.settled()
+        burst(driver, "jjb1")
+        await driver.until(lambda: main.current == "1", "the other pane")
+        await driver.settled()
+        assert pane.table.cursor == 2
+        book = driver.view.book
+        row = pane.table.row_at_cursor
+        assert book is not None
+        assert row is not None
+        assert [one.spec.target for one in book.rows] == [row.name]
+
+
 async def test_a_digit_is_a_letter_in_the_line_for_the_script() -> None:
     async with running("two_nets") as driver:
         await driver.press("6")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,6 @@ class Breakpoints:
         """File and line that the script runs until."""
         self._now: Now | None = None
         self._wants_loss = False
-        self._module_before = ""
 
     # ── what Control asks ───────────────────────────────────────────────────────────────────────────────────
 
@@ -150,16 +149,12 @@ class Breakpoints:
             elif not self._watches.in_use:
                 self._watches.sync()
 
-    def at_place(self, place: Place, frame: FrameType | None) -> str | None:
-        """A place inside a phase has been reached: why to stop; None: no reason."""
+    def at_place(self, place: Place, frame: FrameType | None, entered: Sequence[str] = ()) -> str | None:
+        """A place inside a phase has been reached: why to stop; None: no reason. `entered`: as in `matching.at`."""
         rows = self._grains.get(place.grain)
         if rows is None or self._control is None:
             return None
         reasons: list[str] = []
-        entered = False
-        if place.grain is Grain.NODE and place.when == "before":
-            entered = place.kind != self._module_before
-            self._module_before = place.kind
         for armed in rows:
             if matching.at(armed, place, entered):
                 self._hit(armed, _users(frame), reasons)

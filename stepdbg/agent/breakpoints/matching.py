@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from stepdbg.agent.breakpoints.armed import Armed
 from stepdbg.agent.pointing import pattern, plain
@@ -10,8 +11,8 @@ from stepdbg.protocol.breakpoints import Kind
 from stepdbg.protocol.inside import Grain, Place
 
 
-def at(armed: Armed, place: Place, entered: bool) -> bool:
-    """Whether it is. `entered`: of a node before it runs, whether the one before was of another module."""
+def at(armed: Armed, place: Place, entered: Sequence[str]) -> bool:
+    """Whether it is. `entered`: of a node before it runs, the modules that backward comes into with it."""
     spec = armed.spec
     kind = spec.kind
     if kind is Kind.GRADIENT:
@@ -21,7 +22,7 @@ def at(armed: Armed, place: Place, entered: bool) -> bool:
         return False
     if kind is Kind.MODULE:
         if spec.direction == "backward":
-            return place.grain is Grain.NODE and entered and _named(spec.target, place.kind)
+            return any(_named(spec.target, module) for module in entered)
         return place.grain is Grain.MODULE and _named(spec.target, place.name)
     if kind is Kind.OP:
         return place.grain is Grain.OP and is_op(spec.target, place.name)

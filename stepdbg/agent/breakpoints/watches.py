@@ -96,8 +96,10 @@ class Watches:
         self.sync()
         tracker = self._control.tracker
         seen, self._steps_seen = self._steps_seen, tracker.steps_seen
-        # A step inside another phase (a hook of a backward): nobody can tell whose change it is.
-        told = [(n, watch.at_boundary(frame, stepped=tracker.steps_seen != seen)) for n, watch in self.changes.items()]
+        # A step inside another phase (a hook of a backward), or around this one (a closure's): nobody can tell whose
+        # change it is.
+        stepped = tracker.steps_seen != seen or any(active.phase is _STEP for active in tracker.local.stack[:-1])
+        told = [(n, watch.at_boundary(frame, stepped=stepped)) for n, watch in self.changes.items()]
         return [(number, text) for number, text in told if text is not None]
 
     def stepped(self) -> None:

@@ -295,7 +295,10 @@ class Graphs:
         record.sums.clear()
 
     def _look_whether_freed(self, entry: Entry, record: GraphRecord) -> None:
-        """Whether a backward has freed the graph: told by the first nodes that keep anything."""
+        """Whether a backward has freed the graph: told by the first nodes and the last that keep anything.
+
+        The last ones run last: while it runs they keep it still.
+        """
         if entry.freed:
             return
         nodes = self._nodes_of(entry) if record.count <= AT_ONCE or self._stop == record.stop else None
@@ -304,12 +307,11 @@ class Graphs:
             return
         if nodes is None:
             nodes = self._nodes_of(entry)
-        for number in record.order[:200] if nodes is not None else ():
-            state = facts.freed(nodes[number]) if nodes is not None else None
-            if state is not None:
-                entry.freed = state
-                return
-        if nodes is not None:
+        several = [*record.order[:100], *record.order[-100:]] if nodes is not None else ()
+        states = {self.freed(entry, record, number) for number in several} - {None}
+        if states:
+            entry.freed = False not in states
+        elif nodes is not None:
             # Nothing that could be freed: then it is told by whether a backward ran from here.
             ran = self._watch.freed_roots
             entry.freed = any(ref() is tensor for ref in ran for tensor in entry.roots())
@@ -317,9 +319,9 @@ class Graphs:
     def freed(self, entry: Entry, record: GraphRecord, number: int) -> bool | None:
         """Whether what one node kept is gone."""
         nodes = self._nodes_of(entry)
-        if nodes is not None:
-            return facts.freed(nodes[number])
-        return True if record.nbytes and number in record.nbytes else None
+        state = facts.freed(nodes[number]) if nodes is not None else None
+        # Of most nodes that were freed torch tells no more than that they keep nothing: this one has kept something.
+        return True if state is None and record.nbytes and number in record.nbytes else state
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -22,6 +22,7 @@ from stepdbg.agent.flows import obstacle, root_nodes
 from stepdbg.agent.graph.makers import makers
 from stepdbg.agent.inside import held
 from stepdbg.protocol.inside import Grain, Place
+from stepdbg.protocol.naming import entered
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -50,6 +51,8 @@ class Backward:
         self._handles: list[Any] = []
         self.told = False
         """Whether any place was told of."""
+        self._module = ""
+        """Path of the module that the node before was made in. Leaves run between the nodes of their modules."""
 
     def put_in(self, tracker: Tracker, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """Hook every node that the call of `backward` with these arguments leads to. Returns why not, in one line.
@@ -106,18 +109,22 @@ class Backward:
     def _tell(self, node: Node, when: str, holding: held.Holding) -> None:
         self.told = True
         inside, leaf = self._inside, node.leaf() if node.leaf is not None else None
+        module = inside.path_of(node.maker) if node.maker else ""
+        came_into: Sequence[str] = ()
+        if when == "before" and node.leaf is None:
+            came_into, self._module = entered(self._module, module), module
         place = Place(
             Grain.NODE,
             when,
             node.name,
-            inside.path_of(node.maker) if node.maker else "",
+            module,
             1,
             inside.parameter_called(leaf) if leaf is not None else "",
             node.seq if node.leaf is None else None,
             node.note,
             shown=inside.parameter_shown(leaf),
         )
-        inside.reached(place, self._frame(), holding)
+        inside.reached(place, self._frame(), holding, entered=came_into)
 
     def _frame(self) -> FrameType | None:
         """Where the script called the backward: on a device, hooks run in a thread of the engine's."""

@@ -286,10 +286,19 @@ class Inside:
         except Exception as error:
             self.broken(error)
 
-    def reached(self, place: Place, frame: FrameType | None, holding: held.Holding, *, steps: bool = True) -> None:
+    def reached(
+        self,
+        place: Place,
+        frame: FrameType | None,
+        holding: held.Holding,
+        *,
+        steps: bool = True,
+        entered: Sequence[str] = (),
+    ) -> None:
         """A place: tell the breakpoints of it, and hold the script there if that is due.
 
-        `steps`: whether the user's stepping may stop here; else only a target or a breakpoint does.
+        `steps`: whether the user's stepping may stop here; else only a target or a breakpoint does. `entered`: of a
+        node, the modules that backward comes into with it.
         """
         control, active = self._tracker.control, self._active
         if control is None or active is None or not self._tracker.armed or control.capturing():
@@ -297,11 +306,11 @@ class Inside:
         if self._tracker.recording() is not None:
             return
         going, why = control.going, None
-        due = (steps or going.target is not None) and going.at_place(place, frame)
+        due = (steps or going.target is not None) and going.at_place(place, frame, entered)
         if place.grain in self._told:
             self.holding = holding
             try:
-                why = control.breakpoints.at_place(place, frame)
+                why = control.breakpoints.at_place(place, frame, entered)
             except Exception as error:
                 control.broken(error)
             finally:

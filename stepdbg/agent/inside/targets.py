@@ -73,6 +73,7 @@ def _op_or_node(text: str, names: Names) -> Target:
     import torch
 
     if text.startswith("aten."):
+        known_names.check(Kind.OP, text)
         name = text.split(".")[1]
     elif "Backward" in text or text == "AccumulateGrad":
         known_names.check(Kind.NODE, text)

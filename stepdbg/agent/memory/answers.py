@@ -20,6 +20,7 @@ from stepdbg.agent.saved import tensor_storages
 from stepdbg.agent.tracker import Tracker
 from stepdbg.agent.work import Work
 from stepdbg.protocol.memory import GetGradients, GradientPage, MemoryRecord, OtherMemory
+from stepdbg.protocol.records import Phase
 
 
 class Memory:
@@ -69,6 +70,7 @@ class Memory:
             summed=notes.gradients.summed(tracker.passes, self._watch.grad_label),
             clearing=notes.gradients.clearing,
             passed=notes.told(self._stop),
+            in_backward=any(a.phase is Phase.BACKWARD and a.started for a in tracker.local.stack),
         )
 
     def others(self, work: Work) -> OtherMemory:

@@ -112,6 +112,8 @@ def _parsed(text: str) -> tuple[ast.Expression | None, str]:
         return ast.parse(text, "<show>", "eval"), ""
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         problem = error.msg if isinstance(error, SyntaxError) else one_line(error)
+    if text.lstrip().startswith("@"):
+        return None, f"{text.strip()!r} is not one of the frame's names: show {text.strip()}"
     try:
         ast.parse(text, "<show>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):

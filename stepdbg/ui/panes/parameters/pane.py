@@ -243,6 +243,13 @@ class ParametersPane(RecordedPane):
         if self._list is not None and self._is_wanted(self._list):
             self.ask(self._rows(event.offset, event.count))
 
+    def on_descendant_focus(self) -> None:
+        """The keys come here: what the graph has led the cursor to is what they are for, so it is selected."""
+        row = self.table.row_at_cursor
+        if self._led and row is not None:
+            self._led = False
+            self._select(row)
+
     def on_line_list_cursor_moved(self, event: LineList.CursorMoved) -> None:
         event.stop()
         self._wandered = event.row is None
