@@ -140,6 +140,7 @@ class Report:
             seconds=None if upcoming else active.seconds,
             skipped=active.skipped and not upcoming,
             skippable=active.skippable,
+            iteration=0 if upcoming else active.iteration,
         )
 
     def subject_of(self, station: Station) -> str:

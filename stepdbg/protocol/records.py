@@ -64,6 +64,9 @@ class PhaseRun:
     """Wall-clock time without the time held at stops. None: has not run, or was not timed (inline)."""
     skipped: bool = False
     skippable: bool = False
+    iteration: int = 0
+    """The iteration in which it ran; 0: unknown, or not yet. What ran before the first stop of an iteration ran in the
+    one before."""
 
 
 @dataclass(frozen=True)
