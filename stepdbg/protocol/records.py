@@ -310,7 +310,8 @@ class TensorView:
     Where a slice was asked for, statistics, rows, columns and cells are about that part only.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None: it has none (lazy), or many (nested)."""
     dtype: str
     device: str
     nbytes: int
