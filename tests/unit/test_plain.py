@@ -164,6 +164,11 @@ def test_numbers_of_tensors_differences_steps_and_edits() -> None:
     assert compare.edits([edit]) == ["net.bias: 2-norm 0.5 → 0 (6 of 6 elements)", "  remark"]
     assert compare.edits([]) == ["nothing has been set by hand"]
     assert step.lines(Explanation(1, "w", (0,), (1,), "float32", note="why")) == ["w[0]: why"]
+    without = Explanation(1, "w", (0,), (1,), "float32", tells="did", optimizer="opt", kind="NAdam", note="no formula")
+    without = replace(without, before="1.0", after="0.8", change="-0.2")
+    assert step.lines(without)[0] == "what NAdam opt did to w[0]"
+    assert step.lines(without)[-2:] == ["  before 1.0, after 0.8, change -0.2", "  no formula"]
+    assert step.lines(replace(without, after=None, change=None))[-2] == "  before 1.0"
     trends = Trends(1, (StepTrend(0, 0, 4, "opt", 2.0, value_norm=3.0, update_norm=0.5),))
     assert step.trends(trends)[1].split() == ["4", "opt", "2", "3", "0.5"]
 
