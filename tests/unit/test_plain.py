@@ -55,7 +55,7 @@ def test_a_stop_says_where_and_why() -> None:
     died = replace(STOP, reason=StopReason.EXCEPTION, next=None, exception=ExceptionInfo("ValueError", "no", "T\nno\n"))
     assert stop.lines(died)[0].endswith("ValueError: no")
     assert stop.lines(died)[-2:] == ["  T", "  no"]
-    assert stop.rates(STOP)[1].split() == ["optimiser", "0.1"]
+    assert stop.rates(STOP.lrs)[1].split() == ["optimiser", "0.1"]
 
 
 def test_what_stopped_it_is_told_whole_however_long_it_is() -> None:
