@@ -160,6 +160,12 @@ def test_numbers_of_tensors_differences_steps_and_edits() -> None:
     page = DiffPage(1, 0, 1, (row,), "stop 1", "now", 0, 1, 0, 0)
     assert compare.lines(page)[0] == "A stop 1, B now: 1 differ, 0 equal"
     assert compare.lines(page)[2].split() == ["w", "differs", "2", "1", "2", "1", "1"]
+    others = (replace(row, shape=()), replace(row, state="other shape", shape=(4, 3), other_shape=(2,)))
+    assert [line.split()[2:4] for line in compare.lines(replace(page, rows=others))[2:]] == [
+        ["scalar", "1"],
+        ["shape", "4×3"],
+    ]
+    assert " 4×3 : 2 " in compare.lines(replace(page, rows=others))[3]
     edit = Edit(1, 1, "net.bias", "2-norm", "0.5", "0", 6, 6, "remark")
     assert compare.edits([edit]) == ["net.bias: 2-norm 0.5 → 0 (6 of 6 elements)", "  remark"]
     assert compare.edits([]) == ["nothing has been set by hand"]
