@@ -76,8 +76,8 @@ class Graphs:
         count = min(max(0, query.count), MAX_ROWS)
         start = max(0, query.offset if found is None else found - count // 2)
         drawn = Drawn(self, entry, record, layout, after, query.lens)
-        why = self._flowed(entry, record).why
         self._look_whether_freed(entry, record)
+        why = self._flowed(entry, record).why
         standing = record.standing
         return GraphPage(
             stop=self._stop,
@@ -305,7 +305,7 @@ class Graphs:
         if nodes is None:
             nodes = self._nodes_of(entry)
         for number in record.order[:200] if nodes is not None else ():
-            state = facts.freed(nodes[number]) if nodes is not None else None
+            state = self.freed(entry, record, number)
             if state is not None:
                 entry.freed = state
                 return
@@ -317,9 +317,9 @@ class Graphs:
     def freed(self, entry: Entry, record: GraphRecord, number: int) -> bool | None:
         """Whether what one node kept is gone."""
         nodes = self._nodes_of(entry)
-        if nodes is not None:
-            return facts.freed(nodes[number])
-        return True if record.nbytes and number in record.nbytes else None
+        state = facts.freed(nodes[number]) if nodes is not None else None
+        # Where torch does not tell, what has kept something and keeps nothing is freed.
+        return True if state is None and record.nbytes and number in record.nbytes else state
 
     # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
