@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from stepdbg.client.memory import Moment, peak, timeline
 from stepdbg.client.store import Recorded
-from stepdbg.plain.memory import cleared, statement
+from stepdbg.plain.memory import cleared, process_peak, statement
 from stepdbg.plain.memory import lines as plain_lines
 from stepdbg.protocol.memory import (
     Category,
@@ -206,6 +206,13 @@ def test_what_ran_at_the_end_of_an_iteration_is_of_it_though_the_stop_is_of_the_
     moments = timeline((full(stop=ran, memory=memory(6, graph=0)),))
     assert moments[0].iteration == 1
     assert peak_sentence(moments).endswith("after step optimiser, iteration 1 (counted).")
+
+
+def test_the_peak_of_the_process_is_not_below_what_it_holds():
+    record = memory(process_peak=100)
+    assert [process_peak(record, rss) for rss in (None, 90, 104)] == [100, 100, 104]
+    assert process_peak(memory(process_peak=None), 90) is None
+    assert "process, at its peak    104 B" in plain_lines(record, rss=104)
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────
