@@ -18,6 +18,8 @@ class Active:
     skipped = False
     detail = ""
     grad = True
+    iteration = 0
+    """That in which it was entered."""
     seconds: float | None = None
     started = 0.0
     held = 0.0

@@ -16,6 +16,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from stepdbg.agent import frames
 from stepdbg.agent.deep import LookedAt
+from stepdbg.agent.given import tensors_given
 from stepdbg.agent.loop import Station
 from stepdbg.agent.memory.leaks import KeptFree
 from stepdbg.protocol.records import LossValue, Phase, PhaseRun
@@ -102,8 +103,7 @@ class LossWatch:
         self.roots = [weakref.ref(t) for t in tensors]
         station.root, station.root_label = (self.roots[0] if self.roots else None), ""
         inputs = kwargs.get("inputs", call[1] if len(call) > 1 else ()) if method == "grad" else ()
-        several = [inputs] if isinstance(inputs, Tensor) else list(inputs or ())
-        self._inputs = [weakref.ref(t) for t in several if isinstance(t, Tensor)]
+        self._inputs = [weakref.ref(t) for t in tensors_given(inputs) or ()]
         self.keeps_graph = bool(kwargs or len(call) > 1) and _keeps_graph(call, kwargs, method)
         self.inline = None
         if not tensors:
@@ -207,9 +207,10 @@ class LossWatch:
 
     def _differentiated(self, result: Any) -> None:
         """`autograd.grad` has returned `result`: gradients that have a graph can be looked at like any output."""
-        if not isinstance(result, tuple) or len(result) != len(self._inputs):
+        several = tuple(result.values()) if type(result) is dict else result
+        if not isinstance(several, tuple) or len(several) != len(self._inputs):
             return
-        for gradient, of in zip(result[:MAX_OUTPUTS], self._inputs, strict=False):
+        for gradient, of in zip(several[:MAX_OUTPUTS], self._inputs, strict=False):
             if isinstance(gradient, Tensor) and gradient.grad_fn is not None:
                 ref = weakref.ref(gradient)
                 self.gradients.append((ref, of))

@@ -103,13 +103,13 @@ def collect(
     tensors: dict[int, tuple[str, Tensor]] = {}
     for name, value in variables:
         names.labels.setdefault(id(value), name)
-        if isinstance(value, Module):
+        if is_a(value, Module):
             inner = _unwrap(value)
             names.wrapped[id(value)] = id(inner)
             found.setdefault(id(inner), (name, inner))
         elif _is_optimizer(value):
             names.optimizers.setdefault(id(value), (name, value))
-        elif isinstance(value, Tensor) and value.requires_grad and value.is_leaf:
+        elif is_a(value, Tensor) and value.requires_grad and value.is_leaf:
             tensors.setdefault(id(value), (name, value))
     for module in called:
         inner = _unwrap(module)
@@ -123,6 +123,13 @@ def collect(
     _own(names, tensors)
     settle(names, prefixes or Prefixes())
     return names
+
+
+def is_a(value: Any, kind: type[Any]) -> bool:
+    """Whether an object that may be anything is of that class. Not `isinstance`, which asks the object for its
+    `__class__` as well: of a lazy or deprecated one that runs the script's code, or warns.
+    """
+    return issubclass(type(value), kind)
 
 
 def settle(names: Names, prefixes: Prefixes) -> None:
@@ -167,7 +174,7 @@ def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif kind is dict:
         if len(value) <= MAX_CONTAINER:
             yield from ((f"{name}[{k!r}]", v) for k, v in list(value.items()) if _interesting(v))
-    elif not isinstance(value, (type, Module)) and kind is not None:
+    elif not issubclass(kind, (type, Module)):
         attributes = _attributes(value)
         prefix = "" if name == "self" else f"{name}."
         yield from ((prefix + k, v) for k, v in attributes if type(k) is str and _interesting(v))
@@ -182,11 +189,11 @@ def _attributes(value: Any) -> list[tuple[Any, Any]]:
 
 
 def _interesting(value: Any) -> bool:
-    return isinstance(value, Module) or _is_optimizer(value)
+    return is_a(value, Module) or _is_optimizer(value)
 
 
 def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, torch.optim.Optimizer)
+    return is_a(value, torch.optim.Optimizer)
 
 
 def _unwrap(module: Module) -> Module:

@@ -51,7 +51,7 @@ from stepdbg.protocol.memory import GetGradients, GetOtherMemory, MemoryRecord
 from stepdbg.protocol.records import Phase, PhaseRun
 from stepdbg.protocol.shown import GetNames, NamesShown, SetNames
 from stepdbg.protocol.step import Explanation
-from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.trends import GetRates, Rates, Trends
 from stepdbg.protocol.whatif import Estimate, GetWhatIf, WhatIfKind
 from stepdbg.protocol.words import Evaluate, Evaluated, GetCompletions, GetVariables
 
@@ -140,6 +140,7 @@ class Report:
             seconds=None if upcoming else active.seconds,
             skipped=active.skipped and not upcoming,
             skippable=active.skippable,
+            iteration=0 if upcoming else active.iteration,
         )
 
     def subject_of(self, station: Station) -> str:
@@ -378,6 +379,7 @@ _ANSWERS: dict[type[Any], Callable[[Report, Any, Work], Any]] = {
     GetLeaks: lambda r, query, work: r.leaks(query, work),
     m.GetExplanation: lambda r, query, _: r.explanation(query),
     m.GetTrends: lambda r, query, _: r.trends(query),
+    GetRates: lambda r, _, __: Rates(r._number, r.lrs()),
     m.GetSource: lambda _, query, __: sources.read(query.file),
     SetValue: lambda r, query, work: r.edit(query, work),
     SetRequiresGrad: lambda r, query, work: r.edit(query, work),

@@ -174,6 +174,7 @@ class Tracker(FreeRun):
             if known is None or known() is not subject:
                 station.concerns(subject)
         active = Active(phase, station, skippable)
+        active.iteration = loop.iteration
         if phase is _FORWARD:
             active.grad = grad = self.grad_enabled()
             station.detail = "" if grad else "no grad"

@@ -130,4 +130,5 @@ class Words:
 
 
 def _is_code(value: Any) -> bool:
-    return isinstance(value, (ModuleType, type)) or (callable(value) and not isinstance(value, Module))
+    kind = type(value)  # not `isinstance`, which asks the object too
+    return issubclass(kind, (ModuleType, type)) or (callable(value) and not issubclass(kind, Module))

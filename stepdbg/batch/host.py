@@ -173,7 +173,7 @@ class Values(Part):
         if record.value is None:
             return Told(values.lines(record, self.driver.width), record)
         try:
-            index = read_index(place, record.value.indexed or record.value.shape)
+            index = read_index(place, record.value.indexed or record.value.shape or ())
         except SliceError as error:
             raise UsageError(f"goto: {error}") from None
         part = ", ".join(map(str, index))

@@ -15,6 +15,7 @@ class Moment:
     """One boundary."""
 
     iteration: int
+    """That in which `ran` ran; where nothing is known to have run, that of the stop."""
     ran: str
     """What had just run: "forward net"; empty: nothing that is known."""
     values: tuple[int | None, ...]
@@ -40,14 +41,13 @@ def timeline(history: Sequence[Recorded]) -> tuple[Moment, ...]:
     for recorded in history:
         memory = recorded.memory
         if memory is None:
-            moments.append(Moment(recorded.stop.iteration, ran_before(recorded.stop), (), stop=recorded.stop.number))
+            moments.append(Moment(*_ran(recorded.stop), (), stop=recorded.stop.number))
             continue
         moments.extend(
             Moment(note.iteration, note.ran, _values(note), note.module, None, note.inside, note.at_least)
             for note in memory.passed
         )
-        iteration, ran = recorded.stop.iteration, ran_before(recorded.stop)
-        moments.append(Moment(iteration, ran, _values(memory), memory.module, recorded.stop.number))
+        moments.append(Moment(*_ran(recorded.stop), _values(memory), memory.module, recorded.stop.number))
     return tuple(moments)
 
 
@@ -58,12 +58,12 @@ def peak(moments: Sequence[Moment]) -> int | None:
     return totals.index(most) if most else None
 
 
-def ran_before(stop: StopRecord) -> str:
-    """What ran last before a stop, "forward net"; empty where that is not recorded."""
+def _ran(stop: StopRecord) -> tuple[int, str]:
+    """What ran last before a stop, "forward net", and in which iteration; empty where that is not recorded."""
     if not stop.just_ran:
-        return ""
+        return stop.iteration, ""
     run = next((run for run in reversed(stop.just_ran) if run.seconds is not None), stop.just_ran[-1])
-    return f"{run.phase.value} {run.subject or run.kind}".rstrip()
+    return run.iteration or stop.iteration, f"{run.phase.value} {run.subject or run.kind}".rstrip()
 
 
 def _values(record: MemoryNote | MemoryRecord) -> tuple[int | None, ...]:

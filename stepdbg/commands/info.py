@@ -19,6 +19,7 @@ from stepdbg.protocol.inside import GetHeld
 from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.parameters import Arrangement
 from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.trends import GetRates
 from stepdbg.protocol.words import GetVariables
 
 MOST_ROWS = 500
@@ -116,8 +117,9 @@ async def _rail(_ask: Ask, context: Context) -> Told:
     return Told(stop.rail(context.stop, context.width), list(context.stop.rail))
 
 
-async def _rates(_ask: Ask, context: Context) -> Told:
-    return Told(stop.rates(context.stop), list(context.stop.lrs))
+async def _rates(ask: Ask, _context: Context) -> Told:
+    lrs = (await ask(GetRates(0))).lrs  # set by hand, they are others than those of the stop's record
+    return Told(stop.rates(lrs), list(lrs))
 
 
 async def _frame(ask: Ask, context: Context) -> Told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stepdbg.plain import text
-from stepdbg.protocol.compare import DiffPage
+from stepdbg.protocol.compare import DiffPage, DiffRow
 from stepdbg.protocol.edits import Edit
 
 
@@ -20,7 +20,7 @@ def lines(page: DiffPage, width: int = 100) -> list[str]:
         (
             row.title,
             row.state,
-            text.shape(row.shape or row.other_shape),
+            " : ".join(text.shape(one) for one in _shapes(row)),
             text.number(row.norm),
             text.number(row.other_norm),
             text.number(row.delta),
@@ -48,3 +48,8 @@ def edits(every: Sequence[Edit], cut_short: str = "") -> list[str]:
             made.append(f"  {edit.note}")
     made = made or ["nothing has been set by hand"]
     return [*made, cut_short] if cut_short else made
+
+
+def _shapes(row: DiffRow) -> list[tuple[int, ...] | None]:
+    """That of A, and that of B where it is another one."""
+    return [row.shape] if row.other_shape is None else [row.shape, row.other_shape]

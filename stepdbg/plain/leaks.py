@@ -20,6 +20,8 @@ _FIXES = {
     LeakKind.TENSORS: "keep fewer of them, smaller ones, or the last ones only: deque(maxlen=…)",
 }
 
+_CREATES = "leave out create_graph=True, or set the gradients to None once they are used"
+
 
 def title(leak: Leak) -> str:
     """What is kept, in one line."""
@@ -107,7 +109,8 @@ def styled(report: LeakReport, width: int = 100) -> list[Line]:
             say("muted", "line unknown: nothing in the source that was found binds this name or adds to it")
         say("text", amounts(leak))
         if leak.growing:
-            say("fix", f"fix: {_FIXES[leak.kind]}")
+            create = leak.kind is LeakKind.RETAINED and "create_graph" in leak.text
+            say("fix", f"fix: {_CREATES if create else _FIXES[leak.kind]}")
         if leak.note:
             say("muted", leak.note if leak.growing else f"no finding: {leak.note}")
     found.append(("", ""))

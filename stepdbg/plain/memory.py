@@ -33,7 +33,7 @@ def lines(
     if others is not None:
         rows.append((Category.OTHER.value, f"{size(others.nbytes)} in {_plural(others.storages, 'storage')}"))
     rows.append(("process (RSS)", _known(rss, size)))
-    rows.append(("process, at its peak", _known(record.process_peak, size)))
+    rows.append(("process, at its peak", _known(process_peak(record, rss), size)))
     for device in record.devices:
         rows.append((f"{device.device} allocated", f"{size(device.allocated)}, peak {size(device.peak_allocated)}"))
         rows.append((f"{device.device} reserved", f"{size(device.reserved)}, peak {size(device.peak_reserved)}"))
@@ -64,6 +64,11 @@ def sentences(record: MemoryRecord, size: Size = exactly) -> list[str]:
     if record.unread:
         found.append(f"{_plural(record.unread, 'tensor')} of an opaque layout: bytes unknown, not counted.")
     return found
+
+
+def process_peak(record: MemoryRecord, rss: int | None) -> int | None:
+    """The most that the process has held; None: unknown. `rss` is read after the peak, and may be above it."""
+    return record.process_peak if record.process_peak is None else max(record.process_peak, rss or 0)
 
 
 def peak_inside(note: MemoryNote, size: Size = exactly) -> str:

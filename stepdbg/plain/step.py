@@ -10,10 +10,11 @@ from stepdbg.protocol.trends import Trends
 def lines(record: Explanation, width: int = 100) -> list[str]:
     """The formula line by line, with this run's numbers."""
     name = f"{record.title}[{', '.join(map(str, record.index))}]"
-    if not record.lines:
+    if record.before is None:
         return [f"{name}: {record.note or 'there is nothing to explain'}"]
     about = "will do to" if record.tells == WILL else "did to"
-    made = [f"what {record.kind} {record.optimizer} {about} {name}", f"  {record.rule}"]
+    made = [f"what {record.kind} {record.optimizer} {about} {name}"]
+    made += [f"  {record.rule}"] if record.rule else []
     made += [f"  {given.name} {given.symbol} = {given.text}" for given in (*record.hyper, *record.given)]
     made += [
         text.cut(
@@ -21,7 +22,10 @@ def lines(record: Explanation, width: int = 100) -> list[str]:
         )
         for line in record.lines
     ]
-    made.append(f"  before {record.before}, after {record.after or record.predicted}, change {record.change}")
+    after = record.after or record.predicted
+    made.append(
+        f"  before {record.before}, after {after}, change {record.change}" if after else f"  before {record.before}"
+    )
     if record.exact is not None:
         said = "bit for bit" if record.exact else f"{text.number(record.ulps)} ulp apart"
         made.append(f"  the formula gives {record.predicted}: {said}")

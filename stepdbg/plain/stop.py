@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stepdbg.plain import text
@@ -129,11 +130,11 @@ def rail(stop: StopRecord, width: int = 100) -> list[str]:
     return text.table(("phase", "of", "state", "time", "times", "remark"), rows, right=(3, 4), width=width)
 
 
-def rates(stop: StopRecord) -> list[str]:
-    """Learning rates as they are now."""
-    if not stop.lrs:
+def rates(lrs: Sequence[tuple[str, float]]) -> list[str]:
+    """Learning rates."""
+    if not lrs:
         return ["no optimizer is known at this stop"]
-    return text.table(("optimizer", "lr"), [(name, f"{rate:.6g}") for name, rate in stop.lrs], right=(1,))
+    return text.table(("optimizer", "lr"), [(name, f"{rate:.6g}") for name, rate in lrs], right=(1,))
 
 
 def source(record: SourceText, line: int, width: int = 100) -> list[str]:

@@ -24,8 +24,10 @@ def lines(record: ValuesRecord, width: int = 100) -> list[str]:
 def _side(name: str, view: TensorView, width: int) -> list[str]:
     made = [f"{name}: {view.dtype} {text.shape(view.shape)} on {view.device}, {text.byte_count(view.nbytes)}"]
     stats = view.stats
-    if stats is not None and stats.mean is not None:
-        bad = stats.nan + stats.posinf + stats.neginf
+    bad = stats.nan + stats.posinf + stats.neginf if stats is not None else 0
+    if stats is not None and stats.mean is None and bad:
+        made.append(f"  not finite {bad:,}, all of them")
+    elif stats is not None and stats.mean is not None:
         made.append(
             f"  min {text.number(stats.min)}   max {text.number(stats.max)}   mean {text.number(stats.mean)}"
             f"   std {text.number(stats.std)}   norm {text.number(stats.norm)}   zeros {stats.zeros:,}"

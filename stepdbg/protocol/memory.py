@@ -99,6 +99,7 @@ class MemoryNote:
     """A boundary that was passed without a stop; or the peak inside a phase, where that is above both its ends."""
 
     iteration: int
+    """That in which `ran` ran."""
     ran: str
     """The phase that had just run, and the name or class of what it was of: "forward net"."""
     parameters: int

@@ -25,7 +25,7 @@ from stepdbg.protocol.parameters import AS_IN_MODEL, Arrangement
 from stepdbg.protocol.records import ParameterPage, SourceText, StopRecord, ValuesRecord
 from stepdbg.protocol.shown import GetNames, SetNames
 from stepdbg.protocol.step import Explanation
-from stepdbg.protocol.trends import Trends
+from stepdbg.protocol.trends import GetRates, Trends
 from stepdbg.protocol.values import ElementFound, MarkedModules, PythonText
 from stepdbg.protocol.whatif import GetWhatIf
 from stepdbg.protocol.words import Evaluate, GetCompletions, GetVariables
@@ -364,7 +364,7 @@ Query = (
     GetParameters | GetValues | GetGraph | GetGraphEdges | GetGraphPath | SetWatching | GetMemory | GetSource
     | SeekElement | CopyValues | MarkModule | GetExplanation
     | SetValue | SetRequiresGrad | GetDiff
-    | GetTrends | GetChain
+    | GetTrends | GetRates | GetChain
     | GetHeld | FindTarget
     | SetBreakpoint | EditBreakpoint | DeleteBreakpoint | GetBreakpoints
     | Evaluate | GetCompletions | GetVariables

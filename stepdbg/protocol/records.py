@@ -64,6 +64,9 @@ class PhaseRun:
     """Wall-clock time without the time held at stops. None: has not run, or was not timed (inline)."""
     skipped: bool = False
     skippable: bool = False
+    iteration: int = 0
+    """The iteration in which it ran; 0: unknown, or not yet. What ran before the first stop of an iteration ran in the
+    one before."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,8 @@ class TensorView:
     Where a slice was asked for, statistics, rows, columns and cells are about that part only.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    """None: it has none (lazy), or many (nested)."""
     dtype: str
     device: str
     nbytes: int

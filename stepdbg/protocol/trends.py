@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,20 @@ class Trends:
     """Why there are no gradient norms, one line; empty where there are."""
     why_no_ratio: str = ""
     """Why the last step has no `update_norm`, one line; empty where it has."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates as they are when asked for: a stop's own record has them as they were when it began."""
+
+    stop: int
+    lrs: tuple[tuple[str, float], ...]
+    """As `StopRecord.lrs`."""
+
+
+@dataclass(frozen=True)
+class GetRates:
+    """The learning rates now."""
+
+    RESULT: ClassVar[type[Any]] = Rates
+    id: int

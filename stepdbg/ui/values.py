@@ -104,7 +104,7 @@ class ValuesCommands:
         record, tensor = self._pane.record, self._pane.body.tensor
         if record is None or tensor is None or record.name != self._pane.subject:
             return None
-        return tensor.shape if tensor.indexed is None else tensor.indexed
+        return (tensor.shape or ()) if tensor.indexed is None else tensor.indexed
 
     # ── single elements ─────────────────────────────────────────────────────────────────────────────────────
 

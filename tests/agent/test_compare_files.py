@@ -320,7 +320,7 @@ def test_what_is_no_file_of_tensors(here: Path) -> None:
     assert str(answers["text"]).startswith("text.pt: ")
     assert answers["folder"] == "folder.pt: it is no ordinary file"
     assert answers["pipe"] == "pipe.pt: it is no ordinary file"
-    assert answers["missing"] == "missing.pt: No such file or directory"
+    assert answers["missing"] == f"missing.pt: No such file or directory in {Path.cwd()}"
     assert not any("\n" in str(answer) for answer in answers.values())
 
 

@@ -16,9 +16,10 @@ from torch import nn
 from stepdbg.agent import flows as flows_module
 from stepdbg.agent.deep import MANY, nodes_behind
 from stepdbg.agent.flows import Backward, Flows, Hooks, _Hook, flow_of
+from stepdbg.agent.graph.facts import freed
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
-from stepdbg.protocol.graph import Flow
+from stepdbg.protocol.graph import Flow, GraphPage, Lens
 from stepdbg.protocol.records import Phase, StopReason, StopRecord
 
 from .conftest import drive
@@ -390,3 +391,39 @@ def test_nodes_of_two_threads_with_one_number_are_left_out() -> None:
     hooks.take_out()
     assert set(hooks.backward.flows) == {total.grad_fn._sequence_nr()}
     assert len(hooks.backward.leaf_flows) == 2
+
+
+def test_a_graph_first_looked_at_after_a_backward_through_it_is_known_to_be_freed() -> None:
+    def train() -> None:
+        net = small()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        output = net(X)
+        loss = output.square().mean()
+        loss.backward()
+        optimizer.step()
+        len(output)
+
+    pages: list[GraphPage] = []
+
+    async def visit(session: ThreadSession, stop: StopRecord) -> None:
+        if stop.next is not None and stop.next.phase is Phase.STEP:
+            await session.request(m.SetWatching(0, gradients=True))
+            (choice,) = [one for one in (await session.request(m.GetGraph(0))).choices if one.kind == "output"]
+            pages.append(await session.request(m.GetGraph(0, lens=Lens(graph=choice.id))))
+
+    assert drive(train, visit=visit).error is None
+    (page,) = pages
+    assert (page.freed, page.flows) == (True, "gradients were not watched when its backward ran")
+
+
+def test_whether_a_node_is_freed_is_told_without_the_scripts_hooks() -> None:
+    unpacked: list[Any] = []
+    x = torch.ones(3, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda _: None, unpacked.append):
+        packed = x.sin()
+    kept, nothing = x.cos(), x + 1
+    before = [freed(one.grad_fn) for one in (packed, kept, nothing)]
+    kept.sum().backward()
+    assert before == [None, False, None]
+    assert freed(kept.grad_fn) is (True if hasattr(kept.grad_fn._raw_saved_self, "unpack_hook") else None)  # type: ignore[union-attr]
+    assert not unpacked

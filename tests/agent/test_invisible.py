@@ -20,8 +20,10 @@ from stepdbg.agent.instrument import Instruments
 from stepdbg.agent.tracker import Tracker
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
+from stepdbg.protocol.leaks import GetLeaks
 from stepdbg.protocol.memory import GetGradients, GetOtherMemory
 from stepdbg.protocol.records import StopRecord
+from stepdbg.protocol.words import GetCompletions
 
 from .conftest import drive
 
@@ -341,3 +343,43 @@ def test_a_failing_question_is_answered_with_one_line() -> None:
 
     drive(lambda: nn.Linear(1, 1)(torch.ones(1, 1)), visit=visit)
     assert lines[0] == "no parameter is called nothing.of.the.sort at this stop"
+
+
+class Asked:
+    """Notes what is asked of it, its class too, as a lazy object or one that warns of its deprecation would."""
+
+    __slots__ = ("count",)
+
+    def __getattribute__(self, name: str) -> Any:
+        COUNTS[name] = COUNTS.get(name, 0) + 1
+        return object.__getattribute__(self, name)
+
+
+COUNTS: dict[str, int] = {}
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.asked = Asked()
+
+
+def test_objects_of_the_scripts_are_not_asked_for_their_class() -> None:
+    def train() -> dict[str, int]:
+        COUNTS.clear()
+        net, asked, several, holder = nn.Linear(4, 1), Asked(), [Asked()], Holder()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            net(X).sum().backward()
+            optimizer.step()
+        keep = (asked, several, holder)
+        return dict(COUNTS) if keep else {}
+
+    async def everything(session: ThreadSession, stop: StopRecord) -> None:
+        await look(session, stop)
+        await session.request(GetLeaks(0, seconds=20))
+        await session.request(GetCompletions(0, ""))
+
+    results: list[dict[str, int]] = []
+    assert drive(lambda: results.append(train()), visit=everything).error is None
+    assert results == [{}]

@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -160,6 +161,80 @@ def test_each_kind_is_found(train: Callable[[], None], kind: LeakKind, name: str
             assert leak.text in inspect.getsource(train)
             assert leak.file == __file__
     assert findings(found[-2])
+
+
+@dataclass
+class Record:
+    step: int
+    loss: torch.Tensor
+
+
+ENTRIES: dict[str, tuple[Callable[[int, torch.Tensor, torch.Tensor], Any], LeakKind, int]] = {
+    "a dict each": (lambda at, _, loss: {"loss": loss, "step": at}, LeakKind.LIST, 1),
+    "a tuple each": (lambda _at, output, loss: (output, loss), LeakKind.LIST, 2),
+    "an object each": (lambda at, _, loss: Record(at, loss), LeakKind.LIST, 1),
+    "two deep": (lambda _at, output, loss: {"both": [output, loss]}, LeakKind.LIST, 2),
+    "without a graph": (lambda _at, output, loss: [output.detach().clone(), loss.detach()], LeakKind.TENSORS, 2),
+}
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+def test_a_list_with_a_container_for_each_iteration_is_what_grows(what: str) -> None:
+    entry, kind, each = ENTRIES[what]
+
+    def train() -> None:
+        net, optimizer = small()
+        log = []
+        for at in range(6):
+            output, loss = step(net, optimizer)
+            log.append(entry(at, output, loss))
+        len(log)
+
+    (leak,) = findings(reports(train)[5])
+    assert (leak.kind, leak.name, leak.where, leak.line) == (kind, "log", "list of 5", line_of(train, "log.append"))
+    assert leak.count == 5 * each
+    assert leak.last == 5
+
+
+def test_lists_beside_each_other_are_told_apart() -> None:
+    def train() -> None:
+        net, optimizer = small()
+        log: dict[str, list[torch.Tensor]] = {"output": [], "loss": []}
+        for _ in range(6):
+            output, loss = step(net, optimizer)
+            log["output"].append(output)
+            log["loss"].append(loss)
+        len(log)
+
+    assert sorted(leak.name for leak in findings(reports(train)[5])) == ["log['loss']", "log['output']"]
+
+
+def test_a_ring_of_tuples_is_bounded() -> None:
+    def train() -> None:
+        net, optimizer = small()
+        ring: list[Any] = [None] * 3
+        for at in range(8):
+            ring[at % 3] = step(net, optimizer)
+        len(ring)
+
+    (leak,) = reports(train)[7].leaks
+    assert (leak.name, leak.growing, leak.note) == ("ring", False, "as much is let go of as comes in")
+
+
+def test_what_is_made_before_the_loops_first_phase_is_listed_before_it_is_kept() -> None:
+    def train() -> None:
+        net, optimizer = small()
+        kept = []
+        for _ in range(7):
+            x = torch.rand(8, 4)
+            optimizer.zero_grad()
+            net(x).mean().backward()
+            kept.append(x)
+            optimizer.step()
+        len(kept)
+
+    found = {(r.iteration, leak.growing, leak.note) for r in reports(train, every=True)[20:24] for leak in r.leaks}
+    assert found == {(6, True, ""), (6, False, "nothing of the last iteration is in it, or not yet: step on")}
 
 
 def small() -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -293,3 +293,18 @@ def test_a_key_is_heard_while_all_tensors_are_measured() -> None:
     with pytest.raises(GivenUpError):
         others(Names(), (), (), 1, work)
     assert work.steps == 2
+
+
+def test_a_step_is_of_the_iteration_it_ran_in_though_the_next_stop_begins_another() -> None:
+    result, found = looked(loop(4), [NEXT] * 4 + [ITERATION])
+    fifth, last = result.stops[4], result.stops[5]
+    assert (fifth.iteration, phase_of(fifth)) == (2, "zero_grad")
+    assert [(run.phase.value, run.iteration) for run in fifth.just_ran] == [("step", 1)]
+    assert fifth.next is not None
+    assert fifth.next.iteration == 0
+    assert [(note.ran, note.iteration) for note in found[last.number].passed] == [
+        ("zero_grad optimizer", 2),
+        ("forward net", 2),
+        ("backward", 2),
+    ]
+    assert (last.iteration, [(run.phase.value, run.iteration) for run in last.just_ran]) == (3, [("step", 2)])

@@ -301,6 +301,12 @@ def test_a_subclass_may_compute_anything() -> None:
         did = explain(Asked(before, names_of(parameter, optimizer), 1, ""), GetExplanation(0, "w"))
     assert (did.kind, did.note) == ("Mine", "Mine has no formula here: before → after is all that can be told")
     assert did.change == "-0.1"
+    parameter.data.zero_()
+    parameter.detach().add_(1)
+    with quiet():
+        after = explain(Asked(before, names_of(parameter, optimizer), 1, ""), GetExplanation(0, "w"))
+    assert after.after is None
+    assert after.note == f"{did.note}; the parameter has been written since the step: what the step left is gone"
 
 
 def test_a_wrong_formula_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

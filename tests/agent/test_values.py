@@ -18,6 +18,7 @@ from stepdbg.agent.values.sides import Side
 from stepdbg.agent.work import NotThereError
 from stepdbg.errors import RequestError
 from stepdbg.inprocess import ThreadSession
+from stepdbg.plain.values import lines
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.records import SIDES, Phase, StopRecord, TensorView, ValuesRecord
 from stepdbg.protocol.slices import against, read_slice
@@ -359,3 +360,18 @@ def test_phases() -> None:
     stops = drive(train).stops
     assert stops[3].next is not None
     assert stops[3].next.phase is Phase.STEP
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_has_no_shape_to_tell_and_no_numbers(layout: torch.layout) -> None:
+    ragged = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=layout)
+    view = Side(ragged).blank()
+    assert (view.shape, view.dtype, view.note) == (None, "float32", "a nested tensor has no rectangular view")
+    words = lines(ValuesRecord(1, "ragged", view, None, "none"))
+    assert words[0].startswith("value: float32 ? on cpu")
+
+
+def test_a_tensor_of_nan_alone_is_said_to_have_no_finite_number() -> None:
+    view = page(torch.full((3,), math.nan))
+    assert lines(ValuesRecord(1, "bad", view, None, "none"))[1] == "  not finite 3, all of them"

@@ -173,6 +173,21 @@ def test_a_larger_batch() -> None:
     assert all("estimated" in answers[1].answer for answers in (one, two))
 
 
+@pytest.mark.parametrize(("size", "bound"), [(40, "at most"), (5, "at least")])
+def test_a_batch_estimated_from_one_lies_within_the_bound_told(size: int, bound: str) -> None:
+    def train(size: int) -> Callable[[], None]:
+        net = nn.Sequential(nn.Linear(4, 16), nn.BatchNorm1d(16))  # which saves two numbers a feature as well
+        return lambda: net(torch.ones(size, 4)).pow(2).mean().backward()
+
+    ((_, estimate),) = ask(train(10), GetWhatIf(0, WhatIfKind.BATCH, size=size), at="backward")
+    ((truth,),) = ask(train(size), at="backward")
+    told, limit = row(estimate, f"a batch of {size} would save"), row(estimate, bound)
+    assert told == truth.graph
+    assert told is not None
+    assert limit is not None
+    assert (told < limit) is (bound == "at most")
+
+
 def test_a_batch_that_was_not_seen_is_said_to_be_missing() -> None:
     ((_, nothing),) = ask(lambda: train_net([8]), GetWhatIf(0, WhatIfKind.BATCH, factor=2), at="forward")
     assert nothing == "there is no live graph: ask at a stop before a backward (n runs up to it)"

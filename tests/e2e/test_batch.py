@@ -270,6 +270,11 @@ def test_without_evaluation_expressions_are_refused(script: str) -> None:
     assert "error: expressions are switched off (--no-eval)" in ours(run.stdout)
 
 
+def test_learning_rates_are_told_as_they_are_now(script: str) -> None:
+    said = ours(batch("-c", "set lr 0.5", "-c", "info lr", script).stdout)
+    assert said[said.index("> info lr") + 2].split() == ["optimiser", "0.5"]
+
+
 @pytest.mark.slow
 def test_quit_and_detach(script: str) -> None:
     left = batch("-c", "quit", "-c", "p 1", script)

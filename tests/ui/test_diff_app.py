@@ -98,7 +98,7 @@ async def test_what_cannot_be_compared_is_said_in_one_line() -> None:
     async with running("two_nets") as driver:
         for line, words in (
             ("-3", "diff: there is no stop 3 before this one: it is stop 1"),
-            ("no_such.pt", "diff: no_such.pt: No such file or directory"),
+            ("no_such.pt", f"diff: no_such.pt: No such file or directory in {Path.cwd()}"),
             ("net nett", "diff: there is no parameter or module nett: did you mean net?"),
         ):
             await enter(driver, f"diff {line}")

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from stepdbg.client.memory import Moment, peak, timeline
 from stepdbg.client.store import Recorded
-from stepdbg.plain.memory import cleared, statement
+from stepdbg.plain.memory import cleared, process_peak, statement
 from stepdbg.plain.memory import lines as plain_lines
 from stepdbg.protocol.memory import (
     Category,
@@ -23,6 +23,7 @@ from stepdbg.protocol.memory import (
     Summed,
 )
 from stepdbg.protocol.messages import GetMemory
+from stepdbg.protocol.records import Phase, PhaseRun
 from stepdbg.ui.panes.memory import MemoryPane
 from stepdbg.ui.panes.memory.chart import NOTHING, chart, column
 from stepdbg.ui.panes.memory.model import peak_sentence
@@ -198,6 +199,20 @@ def test_the_peak_inside_a_phase_is_told_in_words():
     assert "peak ≈45 B in backward loss, at net.4, iteration 3 (estimated)." in plain_lines(memory(passed=(inside,)))
     (moment, _) = timeline((full(memory=memory(passed=(inside,))),))
     assert (moment.inside, moment.total) == (True, 45)
+
+
+def test_what_ran_at_the_end_of_an_iteration_is_of_it_though_the_stop_is_of_the_next():
+    ran = replace(stop(6), iteration=2, just_ran=(PhaseRun(Phase.STEP, "optimiser", "SGD", seconds=0.1, iteration=1),))
+    moments = timeline((full(stop=ran, memory=memory(6, graph=0)),))
+    assert moments[0].iteration == 1
+    assert peak_sentence(moments).endswith("after step optimiser, iteration 1 (counted).")
+
+
+def test_the_peak_of_the_process_is_not_below_what_it_holds():
+    record = memory(process_peak=100)
+    assert [process_peak(record, rss) for rss in (None, 90, 104)] == [100, 100, 104]
+    assert process_peak(memory(process_peak=None), 90) is None
+    assert "process, at its peak    104 B" in plain_lines(record, rss=104)
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -55,7 +55,7 @@ def test_a_stop_says_where_and_why() -> None:
     died = replace(STOP, reason=StopReason.EXCEPTION, next=None, exception=ExceptionInfo("ValueError", "no", "T\nno\n"))
     assert stop.lines(died)[0].endswith("ValueError: no")
     assert stop.lines(died)[-2:] == ["  T", "  no"]
-    assert stop.rates(STOP)[1].split() == ["optimiser", "0.1"]
+    assert stop.rates(STOP.lrs)[1].split() == ["optimiser", "0.1"]
 
 
 def test_what_stopped_it_is_told_whole_however_long_it_is() -> None:
@@ -160,10 +160,21 @@ def test_numbers_of_tensors_differences_steps_and_edits() -> None:
     page = DiffPage(1, 0, 1, (row,), "stop 1", "now", 0, 1, 0, 0)
     assert compare.lines(page)[0] == "A stop 1, B now: 1 differ, 0 equal"
     assert compare.lines(page)[2].split() == ["w", "differs", "2", "1", "2", "1", "1"]
+    others = (replace(row, shape=()), replace(row, state="other shape", shape=(4, 3), other_shape=(2,)))
+    assert [line.split()[2:4] for line in compare.lines(replace(page, rows=others))[2:]] == [
+        ["scalar", "1"],
+        ["shape", "4×3"],
+    ]
+    assert " 4×3 : 2 " in compare.lines(replace(page, rows=others))[3]
     edit = Edit(1, 1, "net.bias", "2-norm", "0.5", "0", 6, 6, "remark")
     assert compare.edits([edit]) == ["net.bias: 2-norm 0.5 → 0 (6 of 6 elements)", "  remark"]
     assert compare.edits([]) == ["nothing has been set by hand"]
     assert step.lines(Explanation(1, "w", (0,), (1,), "float32", note="why")) == ["w[0]: why"]
+    without = Explanation(1, "w", (0,), (1,), "float32", tells="did", optimizer="opt", kind="NAdam", note="no formula")
+    without = replace(without, before="1.0", after="0.8", change="-0.2")
+    assert step.lines(without)[0] == "what NAdam opt did to w[0]"
+    assert step.lines(without)[-2:] == ["  before 1.0, after 0.8, change -0.2", "  no formula"]
+    assert step.lines(replace(without, after=None, change=None))[-2] == "  before 1.0"
     trends = Trends(1, (StepTrend(0, 0, 4, "opt", 2.0, value_norm=3.0, update_norm=0.5),))
     assert step.trends(trends)[1].split() == ["4", "opt", "2", "3", "0.5"]
 

@@ -80,7 +80,9 @@ def _status(name: str) -> Any:
     try:
         status = Path(name).expanduser().stat()
     except (OSError, ValueError, RuntimeError) as error:
-        raise NotThereError(f"{name}: {getattr(error, 'strerror', None) or _one_line(error)}") from None
+        why = getattr(error, "strerror", None) or _one_line(error)
+        where = "" if Path(name).expanduser().is_absolute() else f" in {Path.cwd()}"
+        raise NotThereError(f"{name}: {why}{where}") from None
     if not stat.S_ISREG(status.st_mode):
         raise NotThereError(f"{name}: it is no ordinary file")
     return status

@@ -79,7 +79,24 @@ def saved_data(node: Any) -> list[Any] | None:
 def freed(node: Any) -> bool | None:
     """Whether a backward has freed what it kept; None: it keeps nothing."""
     data = saved_data(node)
-    return True if data is None else False if data else None
+    if data is None or data:
+        return data is None
+    return any(_emptied(node, name) for name in fields_of(type(node))) or None
+
+
+def _emptied(node: Any, name: str) -> bool:
+    """Whether nothing is in this field any more, where something was: asking for it raises then. What has hooks to
+    unpack it is not asked for, since these are the script's.
+    """
+    raw = getattr(node, name)
+    several = raw if isinstance(raw, (tuple, list)) else (raw,)
+    if any(getattr(one, "unpack_hook", raw) is not None for one in several):
+        return False
+    try:
+        getattr(node, name.replace("_raw", "", 1))
+    except RuntimeError:
+        return True
+    return False
 
 
 def storages(nodes: list[Any]) -> set[int]:

@@ -76,8 +76,8 @@ class Graphs:
         count = min(max(0, query.count), MAX_ROWS)
         start = max(0, query.offset if found is None else found - count // 2)
         drawn = Drawn(self, entry, record, layout, after, query.lens)
-        why = self._flowed(entry, record).why
         self._look_whether_freed(entry, record)
+        why = self._flowed(entry, record).why
         standing = record.standing
         return GraphPage(
             stop=self._stop,

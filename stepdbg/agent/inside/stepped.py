@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 
-from stepdbg.agent import frames
+from stepdbg.agent.given import tensors_given
 from stepdbg.agent.inside import held
 from stepdbg.agent.inside.turns import Ran, Turns
 from stepdbg.agent.optim.holdings import groups_of
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from stepdbg.agent.tracker import Tracker
 
 AFTER_THE_FACT = "the step has run for all parameters at once: before is a copy"
+ITERATOR = "norms are not known: its parameters come from an iterator, which can be read only once"
 AS_ONE = "the step has run as one, and no operation of it was seen: before is a copy"
 UNSEEN = "changed by the step where no operation was seen: before is a copy"
 LEFT_ALONE = "the step has left it as it was"
@@ -82,7 +82,9 @@ class Clip:
     def __init__(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.name = name
         given = args[0] if args else kwargs.get("parameters")
-        self.parameters, self.note = _parameters_of(given)
+        tensors = tensors_given(given)
+        self.parameters = [weakref.ref(tensor) for tensor in tensors or ()]
+        self.note = ITERATOR if tensors is None else ""
         key = "clip_value" if name == "clip_grad_value_" else "max_norm"
         self.limit = _number(args[1] if len(args) > 1 else kwargs.get(key))
         self.norm_type = _number(args[2] if len(args) > 2 else kwargs.get("norm_type", 2.0))
@@ -152,48 +154,6 @@ def _named(inside: Inside, clip: Clip) -> held.Held:
     return {
         f"{inside.parameter_shown(p) or f'parameter[{i}]'}.grad": (p.grad, "") for i, p in enumerate(alive[: held.MOST])
     }
-
-
-def _parameters_of(given: Any) -> tuple[list[weakref.ref[Tensor]], str]:
-    """The parameters that are clipped, without using up an iterator: only what can be read beforehand."""
-    if isinstance(given, Tensor):
-        return [weakref.ref(given)], ""
-    if type(given) in (list, tuple):
-        return [weakref.ref(p) for p in given if isinstance(p, Tensor)], ""
-    frame = getattr(given, "gi_frame", None)
-    if frame is not None and given.gi_code is Module.parameters.__code__ and frame.f_lasti <= _START:
-        own = frames.variables(frame)
-        module = own.get("self")
-        if isinstance(module, Module) and own.get("recurse") is True:
-            return [weakref.ref(p) for p in _all_parameters(module)], ""
-    return [], "norms are not known: its parameters come from an iterator, which can be read only once"
-
-
-def _all_parameters(module: Module) -> list[Tensor]:
-    """As `module.parameters()`, found in dictionaries alone."""
-    found: dict[int, Tensor] = {}
-    seen = {id(module)}
-    waiting = [module]
-    while waiting:
-        current = waiting.pop()
-        for parameter in current.__dict__.get("_parameters", {}).values():
-            if isinstance(parameter, Tensor):
-                found.setdefault(id(parameter), parameter)
-        children = [m for m in current.__dict__.get("_modules", {}).values() if isinstance(m, Module)]
-        for child in reversed(children):
-            if id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-    return list(found.values())
-
-
-def _not_begun() -> int:
-    fresh = Module().parameters()
-    return int(fresh.gi_frame.f_lasti)  # type: ignore[attr-defined]
-
-
-_START = _not_begun()
-"""Where a generator of `Module.parameters` stands that nothing has been taken from."""
 
 
 def _number(value: Any) -> float | None:

@@ -90,6 +90,10 @@ class Graphs:
                     waiting.append(below)
         return list(seen)
 
+    def made_in(self, tensor: Tensor) -> int:
+        """In which iteration its node was made, at the latest; 0: unknown, or it has no graph."""
+        return self._age(tensor)[1] if id(tensor) in self._node_of else 0
+
     def _age(self, tensor: Tensor) -> tuple[int, int]:
         return self._leaks.iteration_of(self.number_of(tensor))
 

@@ -13,6 +13,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from time import perf_counter
 from types import FrameType
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Root(NamedTuple):
     """First line of that function."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Holder:
     """One name that holds tensors."""
 
@@ -57,6 +58,8 @@ class Holder:
     """Why it cannot grow for ever; empty: nothing says so."""
     files: tuple[str, ...] = ()
     """Of the classes on the way to it, innermost first."""
+    above: int = -1
+    """Number of the thing that it is; below zero: a variable."""
 
 
 class Search:
@@ -107,8 +110,10 @@ class Search:
 
     # ── names ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def holders(self) -> list[Holder]:
-        """Each name that holds some of the tensors, in the order in which they were met."""
+    def holders(self, age: Callable[[Tensor], int]) -> list[Holder]:
+        """Each name that holds some of the tensors, in the order in which they were met; `age`: of which iteration a
+        tensor is.
+        """
         found: dict[tuple[int, str], Holder] = {}
         for above, tensor in self._edges:
             if above < 0:
@@ -120,19 +125,55 @@ class Search:
             holder = found.get((above, suffix))
             if holder is None:
                 root, files = self._path(above)
-                holder = found[above, suffix] = Holder(_extended(root, suffix), container=container, files=files)
+                name = _extended(root, suffix)
+                holder = found[above, suffix] = Holder(name, container=container, files=files, above=above)
                 if container:
-                    holder.where = f"{kind.__name__} of {len(thing):,}"
                     holder.tensors = [one for one in gc.get_referents(thing) if type(one) in self._kinds]
-                    if kind is deque and thing.maxlen is not None:
-                        holder.bounded = f"it holds {thing.maxlen:,} at most"
+                    holder.where, holder.bounded = _described(thing)
                 else:
                     owner = self._things[self._above[above]] if kind is dict and self._above[above] >= 0 else thing
                     holder.where = _owner(owner)
             holder.members.append(tensor)
         for holder in found.values():
-            holder.members = list({id(tensor): tensor for tensor in holder.members}.values())
-        return list(found.values())
+            holder.members = _once(holder.members)
+        return self._collected(list(found.values()), age)
+
+    def _collected(self, holders: list[Holder], age: Callable[[Tensor], int]) -> list[Holder]:
+        """Where a container has a container or an object for each iteration (`log.append({"loss": loss})`), it is what
+        grows: then the one holder in place of theirs.
+        """
+        branches: dict[int, dict[int, list[Holder]]] = {}
+        for holder in holders:
+            at = holder.above
+            while at >= 0 and (above := self._above[at]) >= 0:
+                if type(self._things[above]) in CONTAINERS and not self._is_attributes(above):
+                    branches.setdefault(above, {}).setdefault(at, []).append(holder)
+                at = above
+        left = {id(holder): holder for holder in holders}
+        for at in sorted(branches, reverse=True):  # what is further in was met later
+            parts = [kept for part in branches[at].values() if (kept := [one for one in part if id(one) in left])]
+            if not _one_after_another([[age(tensor) for one in part for tensor in one.members] for part in parts]):
+                continue
+            gone = [one for one in left.values() if one.above == at] + [one for part in parts for one in part]
+            for one in gone:
+                del left[id(one)]
+            root, files = self._path(at)
+            where, bounded = _described(self._things[at])
+            members = _once(tensor for one in gone for tensor in one.members)
+            tensors = _once(
+                [*self._within(self._things[at], 3), *(t for one in gone for t in one.tensors or one.members)]
+            )
+            whole = Holder(root, members, tensors, where, container=True, bounded=bounded, files=files, above=at)
+            left[id(whole)] = whole
+        return list(left.values())
+
+    def _within(self, container: Any, depth: int) -> Iterator[Tensor]:
+        """The tensors in a container, so many containers deep."""
+        for one in gc.get_referents(container):
+            if type(one) in self._kinds:
+                yield one
+            elif depth > 1 and type(one) in CONTAINERS:
+                yield from self._within(one, depth - 1)
 
     def _is_attributes(self, at: int) -> bool:
         """Whether a dictionary is the `__dict__` of the object that leads to it."""
@@ -186,6 +227,25 @@ class Search:
             if suffix.startswith(".") and type(file) is str:
                 files.append(file)
         return root, tuple(files[::-1])
+
+
+def _described(container: Any) -> tuple[str, str]:
+    """`where` and `bounded` of a container."""
+    bounded = type(container) is deque and container.maxlen is not None
+    return (
+        f"{type(container).__name__} of {len(container):,}",
+        f"it holds {container.maxlen:,} at most" if bounded else "",
+    )
+
+
+def _once(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return list({id(tensor): tensor for tensor in tensors}.values())
+
+
+def _one_after_another(ages: list[list[int]]) -> bool:
+    """Whether each of several parts goes on to later iterations than the one before it, and does not begin earlier."""
+    spans = sorted((min(part), max(part)) for part in ages)
+    return len(spans) > 1 and all(a <= c and b < d for (a, b), (c, d) in pairwise(spans))
 
 
 def _extended(root: Root, suffix: str) -> Root:

@@ -26,6 +26,8 @@ from stepdbg.protocol.leaks import STEADY, GetLeaks, Leak, LeakKind, LeakReport
 SERIES = 64
 """Counts of live tensors told, at most."""
 
+NOT_YET = "nothing of the last iteration is in it, or not yet: step on"
+
 SHOWN = 50
 """Leaks told, at most."""
 
@@ -92,7 +94,7 @@ def report(leaks: Leaks, query: GetLeaks, place: Place, work: Work) -> LeakRepor
                 search.run(holding.libraries_variables())
     except OutOfTimeError:
         complete = False
-    holders = search.holders()
+    holders = search.holders(lambda tensor: graphs.made_in(tensor) or leaks.made_in(leaks.cohort_of(tensor)))
     missing = {id(tensor) for tensor in search.missing}
     nameless = sum(id(tensor) in missing for tensor in held)
     found = _of_graphs(leaks, graphs, holders, place)
@@ -241,19 +243,23 @@ def _of_tensors(leaks: Leaks, holders: Iterable[Holder], grown: set[int], place:
                 first = max(place.iteration - unseen, 1)
                 result.append(replace(leak, first=first, last=last, iterations=unseen, nbytes=nbytes, note=note))
             continue
-        if not members or not {leaks.cohort - at for at in range(STEADY)} <= cohorts:
+        # What is made before the loop's first phase may not have come to where it is kept yet.
+        late = leaks.cohort not in cohorts
+        if not members or not {leaks.cohort - late - at for at in range(STEADY)} <= cohorts:
             continue
         note = holder.bounded or ("as much is let go of as comes in" if leaks.dropping(min(cohorts)) else "")
+        note = note or (NOT_YET if late else "")
         leak = _leak(LeakKind.TENSORS, replace(holder, members=members), growing=not note, note=note)
         made = [leaks.made_in(cohort) for cohort in cohorts]
+        plain = [tensor for tensor in holder.tensors if tensor.is_leaf] or members
         result.append(
             replace(
                 leak,
                 first=min(made),
                 last=max(made),
                 iterations=len(cohorts),
-                count=len(holder.tensors or members),
-                nbytes=_bytes(holder.tensors or members, set(place.known)),
+                count=len(plain),
+                nbytes=_bytes(plain, set(place.known)),
             )
         )
     return result

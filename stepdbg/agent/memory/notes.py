@@ -164,7 +164,7 @@ class MemoryNotes:
         count, nodes = self._count(watch)
         module = saved_by(count.sizes, tracker.spans, self._paths)[2] if count.sizes else ""
         return MemoryNote(
-            iteration=tracker.loop.iteration,
+            iteration=last.iteration if last is not None else tracker.loop.iteration,
             ran=self._called(last) if last is not None else "",
             parameters=count.parameters,
             gradients=count.gradients,

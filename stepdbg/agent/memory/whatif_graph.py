@@ -92,16 +92,17 @@ def batch(seen: Seen, split: tuple[int, int] | None, stop: int, query: GetWhatIf
             f"only batches of {now:,} have been seen, and their graph is gone: ask at a stop before a backward"
         )
     scales, rest = split
-    most, least = round((scales + rest) * target / now), round(scales * target / now) + rest
+    all_of_it, told = round((scales + rest) * target / now), round(scales * target / now) + rest
     rows += [
         EstimateRow("  of it grows", scales, f"its first dimension is {now:,} or a multiple"),
         EstimateRow("  of it may not", rest, "has no such dimension"),
-        EstimateRow(f"a batch of {target:,} would save", least, _change(least - saved)),
+        EstimateRow(f"a batch of {target:,} would save", told, _change(told - saved)),
     ]
     if rest:
-        rows.append(EstimateRow("at most", most, "if all of it grows"))
+        bound = ("at most", "if all of it grows") if target >= now else ("at least", "if all of it shrinks")
+        rows.append(EstimateRow(bound[0], all_of_it, bound[1]))
     return _batch(
-        stop, now, target, rows, f"would save about {least:,}", saved,
+        stop, now, target, rows, f"would save about {told:,}", saved,
         f"From one batch only: the batch is taken to be {now:,}, the first dimension of the largest output.",
         "Stop before a backward of another batch size, and two sizes are compared instead.",
     )  # fmt: skip

@@ -152,8 +152,9 @@ def _did(asked: Asked, known: Explanation, owner: Owner, tensor: Tensor, last: t
     untouched = version in (None, kept.version) and place_of(tensor) == kept.place
     after = element(tensor, known.index) if untouched else None
     told = _told(known, owner, tensor, taken, after)
-    if after is None and not told.note:
-        told = replace(told, note="the parameter has been written since the step: what the step left is gone")
+    if after is None:
+        gone = "the parameter has been written since the step: what the step left is gone"
+        told = replace(told, note=f"{told.note}; {gone}" if told.note else gone)
     if step.found_inf:
         told = replace(told, lines=(), predicted=None, exact=None, within=None, ulps=None, note=LEFT_ALONE)
     return told

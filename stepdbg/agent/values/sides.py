@@ -91,7 +91,7 @@ class Side:
 
     def blank(self) -> TensorView:
         """The view without any numbers: shape, dtype, device, and why it cannot be read."""
-        tensor, shape = self.tensor, tensors.shape_of(self.tensor) or ()
+        tensor, shape = self.tensor, tensors.shape_of(self.tensor)
         dtype = tensors.dtype_name(tensor)
         if self._minus is not None and self._plain is not None:
             dtype = tensors.dtype_name(_difference(self._plain.new_empty(0), self._minus.new_empty(0)))

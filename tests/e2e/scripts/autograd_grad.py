@@ -1,4 +1,4 @@
-"""No optimizer and no backward(): torch.autograd.grad and arithmetic on p.data."""
+"""No optimizer and no backward(): torch.autograd.grad, by an iterator of parameters, and arithmetic on p.data."""
 
 # e2e: keys="n n n n c" slow
 
@@ -13,7 +13,7 @@ lr = 0.1
 
 for iteration in range(6):
     loss = nn.functional.mse_loss(model(x), y)
-    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    gradients = torch.autograd.grad(loss, model.parameters())
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         parameter.data -= lr * gradient
     print(f"iteration {iteration}  loss {loss.item():.6f}")

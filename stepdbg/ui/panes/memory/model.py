@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stepdbg.client.memory import Moment, peak
 from stepdbg.client.store import Recorded
 from stepdbg.plain import leaks
-from stepdbg.plain.memory import cleared, statement
+from stepdbg.plain.memory import cleared, process_peak, statement
 from stepdbg.protocol.memory import TRAINING, Category, MemoryRecord
 from stepdbg.ui import format as fmt
 
@@ -62,7 +62,7 @@ def rows(recorded: Recorded, before: Recorded | None) -> list[Row]:
     own = f"≈{size(memory.own + others.own_rest)}" if others is not None else f"≥ {size(memory.own)}"
     found.append(Row("debugger's own", own))
     found.append(Row("  earlier values", size(memory.own_copies), f"≤ {size(memory.own_limit)}"))
-    found.append(_row("process, peak", memory.process_peak, None))
+    found.append(_row("process, peak", process_peak(memory, recorded.rss), None))
     for device in memory.devices:
         found.append(Row(f"{device.device} allocated", size(device.allocated), f"▲{size(device.peak_allocated)}"))
         found.append(Row(f"{device.device} reserved", size(device.reserved), f"▲{size(device.peak_reserved)}"))

@@ -81,7 +81,7 @@ def axes_of(record: ValuesRecord, tensor: TensorView) -> Axes | None:
     """What the slice leaves of that tensor; None where it has nothing to index."""
     if not tensor.rows:
         return None
-    shape = tensor.shape if tensor.indexed is None else tensor.indexed
+    shape = (tensor.shape or ()) if tensor.indexed is None else tensor.indexed
     try:
         return against(read_slice(record.slice), shape)
     except SliceError:
