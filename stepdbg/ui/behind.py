@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from textual import events, on
-from textual.app import App
 
-from stepdbg.client.session import Exited
 from stepdbg.ui.prompt import PromptBar, PromptInput
+from stepdbg.ui.sparing import Sparing
 
 
-class InOrder(App[Exited | None]):
+class InOrder(Sparing):
     """An app in which keys behind the `enter` of the prompt wait for what that does.
 
     A key is given to who has the focus when it comes, and done later: the digit of a pane, typed right behind a search,
