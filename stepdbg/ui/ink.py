@@ -7,6 +7,7 @@ link where the text is one.
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 
 from rich.console import Console
@@ -34,16 +35,18 @@ class Inks:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._known: dict[Style | None, str] = {None: NONE}
+        # By identity: comparing styles takes longer than all the rest. They are kept, so that no other gets the number.
+        self.known: dict[int, tuple[Style | None, str]] = {}
 
     def of(self, style: Style | None) -> str:
         """The ink in which Textual writes text of that style."""
-        ink = self._known.get(style)
-        if ink is None:
-            if len(self._known) >= MOST_STYLES:
-                self._known = {None: NONE}
-            ink, _, _ = Strip([Segment("x", style)]).render(self.console).rpartition("x")
-            self._known[style] = ink
+        known = self.known.get(id(style))
+        if known is not None:
+            return known[1]
+        if len(self.known) >= MOST_STYLES:
+            self.known.clear()
+        ink, _, _ = Strip([Segment("x", style)]).render(self.console).rpartition("x")
+        self.known[id(style)] = style, sys.intern(ink)
         return ink
 
 

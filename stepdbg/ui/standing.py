@@ -3,17 +3,18 @@
 Textual repaints whole widgets, and the whole screen where the layout changes. Most of those cells stand there already;
 over a slow link they are what a key waits for.
 
-A cell is a character and its ink; the second cell of a wide character has no character. Nothing is assumed of a cell
-that is not known (`None`), nor of a row in which some character's width is a matter of opinion: there the terminal may
-have drawn all that follows elsewhere than we think, so such a row is written as Textual would write it.
+A cell is a character and its ink; the second cell of a wide character has none of its own. Nothing is assumed of a
+cell that is not known, nor of a row in which some character's width is a matter of opinion: there the terminal may have
+drawn all that follows elsewhere than we think, so such a row is written as Textual would write it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import repeat
-from operator import ne
+from collections.abc import Iterable
+from itertools import groupby
+from operator import ne, or_
+from typing import NamedTuple
 
 from rich.console import Console
 from textual.strip import Strip
@@ -21,20 +22,38 @@ from textual.strip import Strip
 from stepdbg.ui import ink
 from stepdbg.ui.terminal import NARROW
 
-Cell = tuple[str, str]
-Row = list[Cell | None]
+
+class Cells(NamedTuple):
+    """Cells side by side, a row of the terminal or a part of one. Never changed."""
+
+    text: str
+    """A character each."""
+    inks: list[str]
+
+
+class Row(NamedTuple):
+    """A row of the terminal."""
+
+    cells: Cells
+    strips: dict[int, Strip]
+    """Strips that stand there, by column: most that are painted again are equal, which is soon found out."""
+
+
 Piece = tuple[int, Strip]
 """A strip, and the column it starts at."""
 
-ODD: Cell = ("", "odd")
+# What stands in for a character; no text has these that is not `ODD` itself.
+SECOND = "\0"
+"""The second cell of a wide character."""
+UNKNOWN = "\uffff"
+ODD = "\ufffe"
 """A cell of text whose width is a matter of opinion."""
 
 # Characters on whose width all terminals agree: with those of NARROW what the panes are drawn with, and of the wide
 # ones Chinese, Japanese and Korean letters. Emoji, combining marks and most scripts are not among them.
 ONE = f"{NARROW}\u1d57\u1e20-\u1e21\u2070\u2074-\u208e\u2713\u2715\u2717\u270e\u27f2\u293c\u2800-\u28ff"
 TWO = "\u3000-\u3029\u3041-\u3096\u30a1-\u30fa\u30fc-\u30fe\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff60"
-_ONE = re.compile(f"[{ONE}]*")
-_KNOWN = re.compile(f"[{ONE}{TWO}]*")
+_KNOWN = re.compile(f"[{ONE}]*(?:[{TWO}]{SECOND}[{ONE}]*)*")
 _TWO = re.compile(f"[{TWO}]")
 
 NEAR = 3
@@ -62,48 +81,41 @@ class Pen:
                 self.written.append(f"\x1b[{y + 1};{x + 1}H")
             self._at = (x, y)
 
-    def cells(self, x: int, y: int, cells: Sequence[Cell]) -> None:
+    def cells(self, x: int, y: int, cells: Cells) -> None:
         """Write them from there on."""
         self.move(x, y)
-        append = self.written.append
-        now = self._ink
-        for character, new in cells:
-            if new != now:
-                append(ink.change(now, new))
-                now = new
-            append(character)
-        self._ink = now
-        end = x + len(cells)
+        text, at = cells.text, 0
+        for new, run in groupby(cells.inks):
+            end = at + len(list(run))
+            self.written += (ink.change(self._ink, new), text[at:end].replace(SECOND, ""))
+            self._ink, at = new, end
         # In the last column the cursor stays where it is, or is past it: a matter of opinion again.
+        end = x + len(text)
         self._at = (end, y) if end < self._width else (-1, -1)
 
-    def different(self, x: int, y: int, was: Sequence[Cell | None], cells: Sequence[Cell]) -> None:
+    def different(self, x: int, y: int, was: Cells, cells: Cells) -> None:
         """Write those of `cells` that are not what was there."""
-        differs = list(map(ne, was, cells))
-        for at, (character, _) in enumerate(cells):
-            if not character:  # a wide character is written whole
-                differs[at - 1] = differs[at] = differs[at - 1] or differs[at]
-        start, size = differs.index(True), len(cells)
+        text, inks = cells
+        differs = list(map(or_, map(ne, was.text, text), map(ne, was.inks, inks)))
+        second = text.find(SECOND)
+        while second > 0:  # a wide character is written whole
+            differs[second - 1] = differs[second] = differs[second - 1] or differs[second]
+            second = text.find(SECOND, second + 1)
+        size = len(differs)
+        differs += (True, False)  # so that both are found
+        start = differs.index(True)
         while start < size:
-            try:
-                end = differs.index(False, start)
-            except ValueError:
-                end = size
-            try:
-                following = differs.index(True, end)
-            except ValueError:
-                following = size
-            last = cells[end - 1][1]
-            if following < size and following - end <= NEAR and all(cell[1] == last for cell in cells[end:following]):
+            end = min(differs.index(False, start), size)
+            following = differs.index(True, end)
+            if following < size and following - end <= NEAR and set(inks[end:following]) == {inks[end - 1]}:
                 end = following
-            self.cells(x + start, y, cells[start:end])
+            self.cells(x + start, y, Cells(text[start:end], inks[start:end]))
             start = following
 
-    def text(self, x: int, y: int, text: str) -> None:
+    def as_it_is(self, x: int, y: int, text: str) -> None:
         """Write what Textual has made of some text; where the cursor is after that is not known."""
         self.move(x, y)
-        self.written.append(ink.change(self._ink, ink.NONE))
-        self.written.append(text)
+        self.written += (ink.change(self._ink, ink.NONE), text)
         self._ink, self._at = ink.NONE, (-1, -1)
 
     def end(self) -> str:
@@ -117,7 +129,7 @@ class Standing:
     def __init__(self, console: Console) -> None:
         self._inks = ink.Inks(console)
         self._size = (0, 0)
-        self._rows: list[Row] = []
+        self.rows: list[Row] = []
 
     def forget(self) -> None:
         """From now on nothing is known of it: the next that is painted is written in full."""
@@ -125,15 +137,15 @@ class Standing:
 
     def update(self, size: tuple[int, int], rows: Iterable[tuple[int, list[Piece]]]) -> tuple[str, dict[int, Row]]:
         """What to write for those pieces of rows on a terminal of that size, and what will stand in them: `note` that
-        once it has been written.
+        once it has been written. Raises IndexError where they do not fit.
         """
         width, height = size
         if size != self._size:
             self._size = size
-            self._rows = [[None] * width for _ in range(height)]
+            self.rows = [_unknown(width) for _ in range(height)]
         pen, after = Pen(width), dict[int, Row]()
         for y, pieces in rows:
-            old = after.get(y, self._rows[y])
+            old = after.get(y, self.rows[y])
             new = self._row(pen, y, old, pieces)
             if new is not old:
                 after[y] = new
@@ -142,80 +154,88 @@ class Standing:
     def note(self, rows: dict[int, Row]) -> None:
         """They have been written."""
         for y, row in rows.items():
-            self._rows[y] = row
+            self.rows[y] = row
 
     def doubt(self, rows: Iterable[int]) -> None:
         """Nothing is known of those rows."""
         for y in rows:
-            self._rows[y] = [None] * len(self._rows[y])
+            self.rows[y] = _unknown(len(self.rows[y].cells.text))
 
     def _row(self, pen: Pen, y: int, old: Row, pieces: Iterable[Piece]) -> Row:
         """Write what differs from `old`. The row after that, which is `old` itself if nothing does."""
-        parts = [(x, strip, self._cells(strip)) for x, strip in pieces]
-        if ODD in old or any(cells is None for _, _, cells in parts):
-            return self._odd_row(pen, y, old, parts)
+        parts = [(x, strip, self._cells(strip)) for x, strip in pieces if old.strips.get(x) != strip]
+        if ODD in old.cells.text or any(cells is None for _, _, cells in parts):
+            return self._odd_row(pen, y, old, pieces)
         new = old
-        for x, _, cells in parts:
-            if not cells:
-                continue
-            end = x + len(cells)
-            was = new[x:end]
-            if was == cells:
-                continue
-            if end > len(old):
-                raise IndexError(f"row {y} has {len(old)} cells, not {end}")
-            if new is old:
-                new = old.copy()
-            assert cells is not None
-            pen.different(x, y, was, cells)
-            new[x:end] = cells
-            self._halves(new, x, end)
+        for x, cells in _joined((x, cells) for x, _, cells in parts if cells):
+            end = x + len(cells.text)
+            was = Cells(new.cells.text[x:end], new.cells.inks[x:end])
+            if was != cells:
+                new = _painted(new, x, cells)
+                pen.different(x, y, was, cells)
+        new.strips.update((x, strip) for x, strip, _ in parts)
         return new
 
-    def _odd_row(self, pen: Pen, y: int, old: Row, parts: Iterable[tuple[int, Strip, list[Cell] | None]]) -> Row:
+    def _odd_row(self, pen: Pen, y: int, old: Row, pieces: Iterable[Piece]) -> Row:
         """Write it all. What is not written may have been painted over by a text wider than it should be."""
-        new: Row = [cell if cell is ODD else None for cell in old] if ODD in old else old.copy()
-        for x, strip, known in parts:
-            cells: Sequence[Cell] = known if known is not None else [ODD] * strip.cell_length
+        text, inks = old.cells
+        kept = "".join(one if one == ODD else UNKNOWN for one in text) if ODD in text else text
+        new = Row(Cells(kept, inks), {})
+        for x, strip in pieces:
+            known = self._cells(strip)
             if known is None:
-                pen.text(x, y, strip.render(self._inks.console))
-            elif known:
+                pen.as_it_is(x, y, strip.render(self._inks.console))
+            elif known.text:
                 pen.cells(x, y, known)
-            new[x : x + len(cells)] = cells
-            self._halves(new, x, x + len(cells))
-        if len(new) != len(old):
-            raise IndexError(f"row {y} has {len(old)} cells, not {len(new)}")
+            new = _painted(new, x, known or Cells(ODD * strip.cell_length, [ink.NONE] * strip.cell_length))
         return new
 
-    @staticmethod
-    def _halves(row: Row, start: int, end: int) -> None:
-        """Where half of a wide character was painted over, the terminal may show anything in the other half."""
-        for at in (start, end):
-            if 0 < at < len(row):
-                left, right = row[at - 1], row[at]
-                wide = left is not None and left is not ODD and _TWO.match(left[0]) is not None
-                second = right is not None and right is not ODD and not right[0]
-                if wide != second:
-                    # The half that was not painted, on whichever side it is.
-                    if at == start:
-                        row[at - 1] = None
-                    else:
-                        row[at] = None
-
-    def _cells(self, strip: Strip) -> list[Cell] | None:
+    def _cells(self, strip: Strip) -> Cells | None:
         """Its cells; None where their number is a matter of opinion."""
-        result: list[Cell] = []
+        texts: list[str] = []
+        inks: list[str] = []
+        known, of = self._inks.known, self._inks.of
         for text, style, control in strip:
             if control:
                 return None
-            colors = self._inks.of(style)
-            if (text.isascii() and text.isprintable()) or _ONE.fullmatch(text):
-                result.extend(zip(text, repeat(colors), strict=False))
-            elif _KNOWN.fullmatch(text):
-                for character in text:
-                    result.append((character, colors))
-                    if _TWO.match(character):
-                        result.append(("", colors))
-            else:
-                return None
-        return result
+            if not text.isascii() and _TWO.search(text):
+                text = _TWO.sub(rf"\g<0>{SECOND}", text)  # noqa: PLW2901
+            texts.append(text)
+            there = known.get(id(style))
+            inks += [there[1] if there else of(style)] * len(text)
+        whole = "".join(texts)
+        return Cells(whole, inks) if _KNOWN.fullmatch(whole) else None
+
+
+def _joined(parts: Iterable[tuple[int, Cells]]) -> list[tuple[int, Cells]]:
+    """Those side by side as one: borders of a pane are a cell each."""
+    joined: list[tuple[int, list[str], list[str]]] = []
+    following = -1
+    for x, (text, inks) in parts:
+        if x != following:
+            joined.append((x, [], []))
+        joined[-1][1].append(text)
+        joined[-1][2].extend(inks)
+        following = x + len(text)
+    return [(x, Cells("".join(texts), inks)) for x, texts, inks in joined]
+
+
+def _unknown(width: int) -> Row:
+    return Row(Cells(UNKNOWN * width, [ink.NONE] * width), {})
+
+
+def _painted(row: Row, x: int, cells: Cells) -> Row:
+    """The row with those cells from `x` on."""
+    start, end = x, x + len(cells.text)
+    text, inks = row.cells
+    if end > len(text):
+        raise IndexError(f"a row of {len(text)} cells has no {end}")
+    before, after = text[:start], text[end:]
+    inks = [*inks[:start], *cells.inks, *inks[end:]]
+    # Where half of a wide character is painted over, the terminal may show anything in the other half.
+    if before and cells.text and _TWO.match(before[-1]):
+        before, start = before[:-1] + UNKNOWN, start - 1
+    if after.startswith(SECOND):
+        after, end = UNKNOWN + after[1:], end + 1
+    strips = {at: strip for at, strip in row.strips.items() if at >= end or at + strip.cell_length <= start}
+    return Row(Cells(before + cells.text + after, inks), strips)
