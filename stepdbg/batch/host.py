@@ -389,6 +389,9 @@ class BatchHost:
     def leave(self) -> None:
         only_on_screen("leave")
 
+    def redraw(self) -> None:
+        only_on_screen("redraw")
+
     def switch_theme(self, name: str) -> None:
         del name
         only_on_screen("theme")

@@ -274,6 +274,9 @@ class Host(Protocol):
     def show_help(self, command: str) -> None:
         """Show the help screen, or the help of one command."""
 
+    def redraw(self) -> None:
+        """Write the whole screen anew, whatever stands on the terminal."""
+
     def switch_theme(self, name: str) -> None:
         """Use that theme; empty: the other one of light and dark."""
 

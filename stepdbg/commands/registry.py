@@ -223,6 +223,13 @@ _APP = (
         argument=Argument("name", "a theme", required=False),
     ),
     Command(
+        "redraw",
+        "App",
+        "Write the whole screen anew, where another program has written on the terminal.",
+        lambda host, _argument: host.redraw(),
+        keys=("ctrl+l",),
+    ),
+    Command(
         "help",
         "App",
         "Show every key, command and symbol, or the help of one command.",

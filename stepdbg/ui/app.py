@@ -58,7 +58,10 @@ class StepdbgApp(Parts, InOrder):
 
     CSS_PATH = "app.tcss"
     TITLE = "stepdbg"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "command('quit')", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "command('quit')", show=False, priority=True),
+        Binding("ctrl+l", "command('redraw')", show=False, priority=True, id="redraw"),  # over any screen
+    ]
 
     # Widgets repaint what concerns them: the whole screen is not painted anew for every change.
     view: reactive[View | None] = reactive(None, repaint=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from textual import events, on
-from textual.app import App
 from textual.widgets import Input, TextArea
 
-from stepdbg.client.session import Exited
 from stepdbg.ui.prompt import PromptBar, PromptInput
+from stepdbg.ui.sparing import Sparing
 
 
-class InOrder(App[Exited | None]):
+class InOrder(Sparing):
     """An app in which a key is done when it comes, and keys behind the `enter` of the prompt wait for what that does.
 
     Textual gives a key to who has the focus, and does it once it comes back from there, for who has the focus then: a

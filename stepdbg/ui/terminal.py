@@ -39,16 +39,16 @@ MOST_QUEUED = 16 * 1024 * 1024
 
 # Characters that certainly take one column each: ASCII, Latin, Greek, Cyrillic, dashes, arrows, mathematics,
 # boxes and blocks.
-_NARROW = (
+NARROW = (
     " -~\u00a1-\u00ac\u00ae-\u024f\u0391-\u03a1\u03a3-\u0482\u048a-\u052f"
     "\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc"
 )
-_SIMPLE = re.compile(rf"(?:[{_NARROW}]*\r\n)+")
-_COLOURED = re.compile(rf"(?:[{_NARROW}]*(?:\x1b\[[0-9;]*m[{_NARROW}]*)*\r\n)+")
+_SIMPLE = re.compile(rf"(?:[{NARROW}]*\r\n)+")
+_COLOURED = re.compile(rf"(?:[{NARROW}]*(?:\x1b\[[0-9;]*m[{NARROW}]*)*\r\n)+")
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
-_ALL_NARROW = re.compile(f"[{_NARROW}]*")
+_ALL_NARROW = re.compile(f"[{NARROW}]*")
 
 
 @lru_cache(maxsize=4096)

@@ -260,6 +260,7 @@ def _display(driver: Driver) -> Any:
 
 VIEW, DISPLAY, TREE = changed(_view), changed(_display), changed(_tree)
 THEME = changed(lambda driver: driver.app.theme)
+REDRAWN = changed(lambda driver: driver.app.redraws)
 ROWS = changed(lambda driver: [(r.number, r.spec) for r in rows(driver)])
 EDITS = changed(lambda driver: len(driver.view.edits))
 ZOOM = changed(lambda driver: driver.app.main.maximised)
@@ -380,6 +381,7 @@ CASES: dict[str, Case] = {
     "leaks": Case(on(LeaksScreen), batch="", batch_line="leaks off"),
     "what-if": Case(on(WhatIfScreen), "zero_grad", batch="estimated"),
     "prompt": Case(prompt_has(":", ""), batch=SCREEN),
+    "redraw": Case(REDRAWN[0], note=REDRAWN[1], batch=SCREEN),
     "theme": Case(THEME[0], note=THEME[1],
                   argument=lambda d: "stepdbg-light" if d.app.theme != "stepdbg-light" else "stepdbg-dark",
                   batch=SCREEN, batch_line="theme"),

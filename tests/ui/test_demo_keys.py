@@ -575,6 +575,9 @@ async def app_keys(driver: Driver) -> None:
         await driver.press("t")
         assert driver.app.current_theme.dark is not dark
         dark = driver.app.current_theme.dark
+    redraws = driver.app.redraws
+    await driver.press("ctrl+l")
+    assert driver.app.redraws == redraws + 1
     told = list(driver.session.told)
     await driver.press(*sorted(RESERVED_KEYS))
     await driver.press("ctrl+c")

@@ -74,7 +74,7 @@ def test_the_screen_is_that_of_pyte(data):
 
 
 def test_narrow_characters_are_narrow():
-    narrow = re.compile(f"[{t._NARROW}]")
+    narrow = re.compile(f"[{t.NARROW}]")
     found = [chr(c) for c in range(0x3000) if narrow.match(chr(c))]
     assert len(found) > 1000
     assert [c for c in found if wcwidth(c) != 1] == []
