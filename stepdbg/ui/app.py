@@ -25,6 +25,7 @@ from stepdbg.protocol import messages as m
 from stepdbg.protocol.inside import Target
 from stepdbg.protocol.records import ParameterPage
 from stepdbg.ui.ahead import Ahead
+from stepdbg.ui.background import heard_in_turn
 from stepdbg.ui.behind import InOrder
 from stepdbg.ui.messages import (
     ConsoleInput,
@@ -91,6 +92,7 @@ class StepdbgApp(Parts, InOrder):
 
     def on_mount(self) -> None:
         """Looks and keys as the user wants them."""
+        heard_in_turn(self._driver)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name

@@ -203,12 +203,7 @@ def test_back_from_the_background_all_is_written(beside: Callable[[], Beside]) -
     terminal.pump()
     terminal.litter()
     os.kill(terminal.process.pid, signal.SIGCONT)
-    told, size = time.monotonic(), len(terminal.raw)
     while LITTER in terminal.text():
         terminal.pump()
         terminal._check("cleaned screen")
-        if len(terminal.raw) == size and time.monotonic() - told > 10:
-            # A signal that the kernel gave to another thread is heard by Python's first when something wakes it.
-            os.kill(terminal.process.pid, signal.SIGWINCH)
-            told = time.monotonic()
     assert cells(terminal.screen) == cells(terminal.whole)
