@@ -241,6 +241,9 @@ class Words(Part):
         self.trace = answer.traceback or self.trace
         return Told(plain_words.lines(answer, self.driver.width), answer, failed=bool(answer.error))
 
+    def show_answers(self) -> None:
+        only_on_screen("answers")
+
     def show_traceback(self) -> None:
         history = self.driver.view.history
         error = history[-1].stop.exception if history else None

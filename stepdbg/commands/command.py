@@ -144,6 +144,9 @@ class WordsHost(Protocol):
     def show_traceback(self) -> None:
         """Tell where the last error of an expression came from; else the script's exception."""
 
+    def show_answers(self) -> None:
+        """List what was answered before, at earlier stops as well."""
+
     def show_stack(self) -> None:
         """Tell the call stack."""
 

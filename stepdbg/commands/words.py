@@ -160,6 +160,12 @@ WORDS = (
         lambda host, _argument: host.words.show_traceback(),
     ),
     Command(
+        "answers",
+        "Words",
+        "List what was answered before, the newest first, with the stops it was answered at.",
+        lambda host, _argument: host.words.show_answers(),
+    ),
+    Command(
         "display",
         "Words",
         "Show what an expression gives, now and at every stop.",

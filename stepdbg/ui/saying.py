@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 POLL = 0.02
 """Seconds between looks whether a script that goes on has stopped, while a file of commands is run."""
 
+MOST_ANSWERS = 200
+"""Answers that are kept."""
+
 ASKING = frozenset({"words", "breakpoints", "displays", "editing", "explain", "inside", "names", "values", "watching"})
 """Groups of workers whose end is waited for: they ask the held script, which must not go on before it has answered."""
 
@@ -50,6 +54,8 @@ class WordsCommands:
         self._numbered = 0
         self._trace = ""
         """Where the last error of an expression came from."""
+        self._answers: deque[tuple[int, int, str, Sequence[str]]] = deque(maxlen=MOST_ANSWERS)
+        """Number of the stop, iteration, title, lines."""
 
     # ── what is on screen ───────────────────────────────────────────────────────────────────────────────────
 
@@ -78,11 +84,28 @@ class WordsCommands:
 
     def say(self, title: str, lines: Sequence[str], *, wrong: bool = False) -> None:
         """Show an answer where there is room for it."""
-        box = self._box
+        stop, box = self._stop, self._box
+        if stop is not None and title:
+            self._answers.append((stop.number, stop.iteration, title, lines))
         if len(lines) <= box.room:
             box.say(title, lines, wrong=wrong)
         else:
             self._app.push_screen(AnswerScreen(title, lines))
+
+    def show_answers(self) -> None:
+        """Those before, the newest first: an answer in the box goes with its stop."""
+        if not self._answers:
+            self._warn("answers: nothing has been asked yet: p loss, or info params")
+            return
+        shown: list[str] = []
+        at = -1
+        for number, iteration, title, lines in reversed(self._answers):
+            if number != at:
+                before = "" if number < at or at < 0 else ", before the restart"
+                shown += [*([""] if shown else []), f"stop {number:,} · iteration {iteration:,}{before}"]
+                at = number
+            shown += [f"  {title}", *(f"    {line}" for line in lines)]
+        self._app.push_screen(AnswerScreen("answers", shown))
 
     def _warn(self, text: str) -> None:
         self._app.notify(text, severity="warning", markup=False)

@@ -14,7 +14,7 @@ from stepdbg.plain.breakpoints import bars
 from stepdbg.protocol.breakpoints import Book, Breakpoint, GetBreakpoints, Kind, Spec
 from stepdbg.protocol.records import Phase, StopReason
 from stepdbg.ui import UiConfig
-from stepdbg.ui.answers import AnswerBox
+from stepdbg.ui.answers import AnswerBox, AnswerScreen
 from stepdbg.ui.header import StatusLine
 from stepdbg.ui.panes.graph import GraphPane
 from stepdbg.ui.panes.parameters import ParametersPane
@@ -224,6 +224,13 @@ async def test_commands_of_a_hit_have_their_answers_before_the_script_goes_on() 
         await driver.until(lambda: "p 200 + iteration\n202" in box.render().plain, "the last answer")
         assert (driver.stop.number, driver.stop.iteration) == (3, 3)
         assert notices(driver)[told:] == []  # nothing was asked of a script that had gone on
+        await enter(driver, "answers")
+        screen = driver.app.screen
+        assert isinstance(screen, AnswerScreen)
+        lines = screen._lines
+        assert lines[:4] == ("stop 3 · iteration 3", "  p 200 + iteration", "    202", "")
+        assert lines[4:6] == ("stop 2 · iteration 2", "  info lr")
+        assert lines[-2:] == ("  p 100 + iteration", "    101")
 
 
 async def test_what_cannot_be_is_said_and_changes_nothing() -> None:
