@@ -159,7 +159,10 @@ def beside(tmp_path: Path) -> Iterator[Callable[[], Beside]]:
 
 def press(terminal: Beside, *keys: str) -> None:
     for key in keys:
+        before = terminal.text()
         terminal.press(key)
+        if key == ESCAPE:  # it closes something; the next key too soon behind it would be one key with it
+            terminal.wait(lambda text, before=before: text != before, "closed")
         terminal.quiet()
 
 
