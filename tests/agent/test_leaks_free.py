@@ -22,6 +22,8 @@ from stepdbg.protocol.records import StopReason, StopRecord
 from .conftest import drive
 from .test_leaks import findings
 
+pytestmark = pytest.mark.usefixtures("nothing_kept_before")
+
 X = torch.linspace(-1, 1, 32).reshape(8, 4)
 FREE = 10
 

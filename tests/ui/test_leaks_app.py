@@ -13,6 +13,8 @@ from stepdbg.ui.panes.memory import MemoryPane
 from stepdbg.ui.screens.leaks import LeaksScreen
 from stepdbg.ui.screens.whatif import WhatIfScreen
 
+pytestmark = pytest.mark.usefixtures("nothing_kept_before")
+
 
 def text(screen: LeaksScreen | WhatIfScreen) -> str:
     return str(screen.text.render())
