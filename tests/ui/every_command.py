@@ -296,7 +296,7 @@ CASES: dict[str, Case] = {
     "exec": Case(said("set zz"), "zz = 3", bare=prompt_has(":", "! "), batch="set zz"),
     "traceback": Case(said("Traceback (most recent call last)"), before=given("p no_such_name"),
                       batch="Traceback", batch_before=("!p no_such_name",)),
-    "answers": Case(lambda seen: seen.said("stop 1 · iteration 1") and seen.said("    42"),
+    "answers": Case(lambda seen: seen.said(f"stop {seen.stop:,} · iteration") and seen.said("    42"),
                     before=given("p 40 + 2"), batch=SCREEN),
     "display": Case(said("6 * 7 = 42"), "6 * 7", bare=said("40 + 2 = 42"), before=given("display 40 + 2"),
                     batch="6 * 7 = 42"),
