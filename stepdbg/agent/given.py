@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from stepdbg.agent import frames
+from stepdbg.agent.submodules import submodules
 
 
 def tensors_given(given: Any) -> list[Tensor] | None:
@@ -29,21 +30,9 @@ def tensors_given(given: Any) -> list[Tensor] | None:
 
 
 def _all_parameters(module: Module) -> list[Tensor]:
-    """As `module.parameters()`, found in dictionaries alone."""
-    found: dict[int, Tensor] = {}
-    seen = {id(module)}
-    waiting = [module]
-    while waiting:
-        current = waiting.pop()
-        for parameter in current.__dict__.get("_parameters", {}).values():
-            if isinstance(parameter, Tensor):
-                found.setdefault(id(parameter), parameter)
-        children = [m for m in current.__dict__.get("_modules", {}).values() if isinstance(m, Module)]
-        for child in reversed(children):
-            if id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
-    return list(found.values())
+    """As `module.parameters()`, in its order: results are told apart by their places."""
+    held = (own for each in submodules(module) for own in each.__dict__.get("_parameters", {}).values())
+    return list({id(parameter): parameter for parameter in held if isinstance(parameter, Tensor)}.values())
 
 
 def _not_begun() -> int:

@@ -8,13 +8,14 @@ from torch.nn import Module
 
 
 def submodules(module: Module) -> Iterator[Module]:
-    """Each once, the module itself first."""
-    seen = {id(module)}
+    """Each once, in the order of `module.modules()`: what is in two places stands where it is met first, going down."""
+    seen: set[int] = set()
     waiting = [module]
     while waiting:
         current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
         yield current
-        for child in current.__dict__.get("_modules", {}).values():
-            if isinstance(child, Module) and id(child) not in seen:
-                seen.add(id(child))
-                waiting.append(child)
+        children = [child for child in current.__dict__.get("_modules", {}).values() if isinstance(child, Module)]
+        waiting.extend(reversed(children))

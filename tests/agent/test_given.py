@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stepdbg.agent.given import tensors_given
+from stepdbg.agent.submodules import submodules
 from stepdbg.inprocess import ThreadSession
 from stepdbg.protocol import messages as m
 from stepdbg.protocol.graph import GraphPage
@@ -59,3 +61,13 @@ def test_inputs_of_autograd_grad_are_left_to_torch(inputs: Callable[[nn.Module],
     titles = [choice.title for choice in pages[2].choices if choice.kind == "gradient"]
     names = ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert sorted(titles) == (sorted(f"gradient of {name}" for name in names) if known else [])
+
+
+def test_parameters_of_a_module_in_two_places_are_told_in_torchs_order() -> None:
+    """Results of `autograd.grad` are told apart by their places."""
+    shared = nn.Linear(3, 3)
+    net = nn.Sequential(nn.Sequential(shared, nn.Linear(3, 3)), nn.Tanh(), shared, nn.Linear(3, 1))
+    told = tensors_given(net.parameters())
+    assert told is not None
+    assert [id(p) for p in told] == [id(p) for p in net.parameters()]
+    assert [id(m) for m in submodules(net)] == [id(m) for m in net.modules()]
